@@ -1,0 +1,71 @@
+"""What can go wrong above the runtime: every error carries its place, a hint and an exit code.
+
+Comes in:  nothing.
+Goes out:  exceptions that ``compose.cli`` alone prints; library code only raises them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Where(NamedTuple):
+    """A place in a file: ``compose.yaml:14:9``; line and column count from 1, 0 means unknown."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        numbers = [str(n) for n in (self.line, self.column) if n]
+        return ":".join([self.file, *numbers])
+
+
+class ComposeError(Exception):
+    """Root of every error raised in ``compose``.
+
+    message: one sentence, no full stop, names in single quotes.
+    hint:    the next step for the reader, or "".
+    where:   the place in a file, or None.
+    path:    the attribute, as ``services.web.ports[0]``, or "".
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self, message: str, *, hint: str = "", where: Where | None = None, path: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.where = where
+        self.path = path
+
+
+class FileInvalid(ComposeError):
+    """The Compose file, an env file or a file they name is wrong."""
+
+
+class Several(ComposeError):
+    """Independent errors found in one run, in the order of the file."""
+
+    def __init__(self, errors: Sequence[ComposeError]) -> None:
+        super().__init__("; ".join(error.message for error in errors))
+        self.errors = tuple(errors)
+
+
+class UsageError(ComposeError):
+    """The command line asks for something that cannot be, such as an unknown service."""
+
+
+class NotPermitted(ComposeError):
+    """The machine or its user lacks what pycompose needs."""
+
+
+class StepFailed(ComposeError):
+    """A step of the plan failed while it was executed."""
+
+
+class SupervisorLost(ComposeError):
+    """The supervisor of the project cannot be started or went away in the middle of a request."""

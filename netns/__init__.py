@@ -1,0 +1,1 @@
+"""Networks between network namespaces: bridges, veth pairs, addresses, names, published ports."""

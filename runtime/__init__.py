@@ -1,0 +1,1 @@
+"""Containers and images on this machine: namespaces, cgroups, overlayfs, seccomp, OCI."""

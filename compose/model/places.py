@@ -1,0 +1,45 @@
+"""Where things lie on this machine, as ``docs/architecture.md`` draws it.
+
+Comes in:  the environment (PYCOMPOSE_RUN, PYCOMPOSE_DATA).
+Goes out:  paths; nothing is created here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """``run`` is volatile (sockets, locks, states), ``data`` is kept (images, volumes, records)."""
+
+    run: Path = Path("/run/pycompose")
+    data: Path = Path("/var/lib/pycompose")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Places:
+        """Read PYCOMPOSE_RUN and PYCOMPOSE_DATA; the defaults are those of root."""
+        return cls(
+            Path(environment.get("PYCOMPOSE_RUN") or "/run/pycompose"),
+            Path(environment.get("PYCOMPOSE_DATA") or "/var/lib/pycompose"),
+        )
+
+    def project_run(self, project: str) -> Path:
+        """Sockets and states of one project."""
+        return self.run / project
+
+    def project_data(self, project: str) -> Path:
+        """Container records and logs of one project."""
+        return self.data / "projects" / project
+
+    @property
+    def images(self) -> Path:
+        """The image store."""
+        return self.data / "images"
+
+    @property
+    def volumes(self) -> Path:
+        """One directory per named volume."""
+        return self.data / "volumes"

@@ -1,0 +1,327 @@
+"""The documents that make up an image, as values: configuration, manifest, index; media types of OCI and Docker.
+
+Comes in:  JSON of a registry, an archive or the store; or an ImageConfig that a build made.
+Goes out:  Image, ImageConfig, Manifest, Index and the JSON of them.
+Not here:  where the bytes come from (registry, archive, store).
+Source: OCI image-spec v1.1 (config.md, manifest.md, image-index.md); Docker Image Manifest V2 schema 2.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runtime.image.errors import InvalidImage
+
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+INDEXES = (OCI_INDEX, DOCKER_LIST)
+MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
+
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386", "riscv64": "riscv64"}
+_NANO = 1_000_000_000
+
+
+def host_platform() -> str:
+    """What this machine runs, as ``os/architecture``: ``linux/amd64``."""
+    name = os.uname().machine
+    return f"linux/{_MACHINES.get(name, name)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheck:
+    """HEALTHCHECK; durations in seconds, 0 means the default. test: ("CMD", ...), ("CMD-SHELL", text) or ("NONE",)."""
+
+    test: tuple[str, ...]
+    interval: float = 0.0
+    timeout: float = 0.0
+    start_period: float = 0.0
+    start_interval: float = 0.0
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """One line of an image's history; ``empty`` when it made no layer."""
+
+    created_by: str
+    created: str = ""
+    comment: str = ""
+    author: str = ""
+    empty: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageConfig:
+    """How a container of the image runs, unless told otherwise.
+
+    env: "NAME=value" texts in order. exposed_ports: "80/tcp". created: RFC 3339, "" for unknown.
+    entrypoint, cmd, shell: argv lists; empty means none. stop_signal: "" means SIGTERM.
+    """
+
+    env: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    user: str = ""
+    working_dir: str = ""
+    volumes: tuple[str, ...] = ()
+    exposed_ports: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: str = ""
+    healthcheck: HealthCheck | None = None
+    shell: tuple[str, ...] = ()
+    on_build: tuple[str, ...] = ()
+    architecture: str = ""
+    os: str = "linux"
+    variant: str = ""
+    author: str = ""
+    created: str = ""
+    history: tuple[History, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """One image of the store.
+
+    id:         "sha256:..." of its configuration. references: full spellings that name it, sorted.
+    layers:     directories in overlayfs form, lowest first; layer_ids: their diffIDs.
+    size:       bytes of the unpacked layers together. created: seconds since the epoch, 0 for unknown.
+    digests:    "sha256:..." of the manifests it was pulled by.
+    """
+
+    id: str
+    references: tuple[str, ...]
+    layers: tuple[Path, ...]
+    layer_ids: tuple[str, ...]
+    config: ImageConfig
+    size: int = 0
+    created: float = 0.0
+    digests: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descriptor:
+    """Where content is and what it must be."""
+
+    media_type: str
+    digest: str
+    size: int
+    platform: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """One image for one platform: configuration and compressed layers, lowest first."""
+
+    media_type: str
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+
+
+def read_json(data: bytes, what: str) -> dict[str, Any]:
+    """Decode a JSON object. Raises InvalidImage naming ``what``."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InvalidImage(f"{what} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InvalidImage(f"{what} is not a JSON object")
+    return value
+
+
+def read_descriptor(data: Any, what: str) -> Descriptor:
+    """Check one descriptor. Raises InvalidImage."""
+    if not isinstance(data, dict):
+        raise InvalidImage(f"{what} has no descriptor")
+    digest, size = data.get("digest"), data.get("size")
+    if not isinstance(digest, str) or not digest.startswith("sha256:") or len(digest) != 71:
+        raise InvalidImage(f"{what} has the digest {digest!r}; only sha256 is supported")
+    if any(c not in "0123456789abcdef" for c in digest[7:]):
+        raise InvalidImage(f"{what} has the malformed digest {digest!r}")
+    if not isinstance(size, int) or size < 0:
+        raise InvalidImage(f"{what} has no size")
+    place = data.get("platform")
+    name = _platform_name(place) if isinstance(place, dict) else ""
+    notes = data.get("annotations") or {}
+    return Descriptor(
+        media_type=str(data.get("mediaType", "")), digest=digest, size=size, platform=name, annotations=notes
+    )
+
+
+def _platform_name(place: Mapping[str, Any]) -> str:
+    words = [str(place.get("os", "")), str(place.get("architecture", "")), str(place.get("variant") or "")]
+    return "/".join(word for word in words if word)
+
+
+def read_manifest(data: bytes, media_type: str = "") -> Manifest:
+    """Read an OCI or Docker schema 2 manifest. Raises InvalidImage."""
+    value = read_json(data, "the manifest")
+    if value.get("schemaVersion") == 1:
+        raise InvalidImage("the image has a Docker schema 1 manifest, which registries gave up in 2019")
+    layers = value.get("layers")
+    if not isinstance(layers, list):
+        raise InvalidImage("the manifest lists no layers")
+    return Manifest(
+        media_type=str(value.get("mediaType") or media_type or OCI_MANIFEST),
+        config=read_descriptor(value.get("config"), "the manifest's config"),
+        layers=tuple(read_descriptor(layer, f"layer {n}") for n, layer in enumerate(layers)),
+    )
+
+
+def choose(data: bytes, platform: str, what: str) -> Descriptor:
+    """Pick the manifest of an index for ``platform`` ("linux/amd64[/variant]").
+
+    An entry without variant serves every variant; arm64 means arm64/v8. Raises InvalidImage naming the platforms there are.
+    """
+    entries = read_json(data, "the image index").get("manifests")
+    if not isinstance(entries, list):
+        raise InvalidImage("the image index lists no manifests")
+    found = [read_descriptor(entry, "an entry of the image index") for entry in entries]
+    wanted = _normal(platform)
+    for entry in found:
+        if _normal(entry.platform) == wanted:
+            return entry
+    for entry in found:
+        if _normal(entry.platform).split("/")[:2] == wanted.split("/")[:2]:
+            return entry
+    if len(found) == 1 and not found[0].platform:
+        return found[0]
+    names = ", ".join(sorted({e.platform for e in found if e.platform and "unknown" not in e.platform}))
+    raise InvalidImage(f"{what} is not made for {platform}", hint=f"it is there for {names or 'no platform'}")
+
+
+def _normal(platform: str) -> str:
+    return {"linux/arm64/v8": "linux/arm64", "linux/amd64/v1": "linux/amd64"}.get(platform, platform)
+
+
+def read_config(data: bytes) -> tuple[ImageConfig, tuple[str, ...]]:
+    """Read an image configuration; gives it and the diffIDs, lowest first. Raises InvalidImage."""
+    value = read_json(data, "the image configuration")
+    rootfs = value.get("rootfs")
+    diffs = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    if not isinstance(diffs, list) or not all(isinstance(d, str) and d.startswith("sha256:") for d in diffs):
+        raise InvalidImage("the image configuration lists no layers (rootfs.diff_ids)")
+    inner = value.get("config") or {}
+    if not isinstance(inner, dict):
+        raise InvalidImage("the image configuration is malformed")
+    try:
+        return _config(value, inner), tuple(diffs)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InvalidImage(f"the image configuration is malformed: {error}") from error
+
+
+def _config(value: Mapping[str, Any], inner: Mapping[str, Any]) -> ImageConfig:
+    return ImageConfig(
+        env=_texts(inner.get("Env")),
+        entrypoint=_texts(inner.get("Entrypoint")),
+        cmd=_texts(inner.get("Cmd")),
+        user=str(inner.get("User") or ""),
+        working_dir=str(inner.get("WorkingDir") or ""),
+        volumes=tuple(inner.get("Volumes") or ()),
+        exposed_ports=tuple(inner.get("ExposedPorts") or ()),
+        labels={str(k): str(v) for k, v in (inner.get("Labels") or {}).items()},
+        stop_signal=str(inner.get("StopSignal") or ""),
+        healthcheck=_read_health(inner.get("Healthcheck")),
+        shell=_texts(inner.get("Shell")),
+        on_build=_texts(inner.get("OnBuild")),
+        architecture=str(value.get("architecture") or ""),
+        os=str(value.get("os") or "linux"),
+        variant=str(value.get("variant") or ""),
+        author=str(value.get("author") or ""),
+        created=str(value.get("created") or ""),
+        history=tuple(_read_history(line) for line in value.get("history") or ()),
+    )
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(str(item) for item in value or ())
+
+
+def _read_health(value: Any) -> HealthCheck | None:
+    if not value or not value.get("Test"):
+        return None
+    return HealthCheck(
+        test=_texts(value["Test"]),
+        interval=(value.get("Interval") or 0) / _NANO,
+        timeout=(value.get("Timeout") or 0) / _NANO,
+        start_period=(value.get("StartPeriod") or 0) / _NANO,
+        start_interval=(value.get("StartInterval") or 0) / _NANO,
+        retries=int(value.get("Retries") or 0),
+    )
+
+
+def _read_history(line: Mapping[str, Any]) -> History:
+    return History(
+        created_by=str(line.get("created_by") or ""),
+        created=str(line.get("created") or ""),
+        comment=str(line.get("comment") or ""),
+        author=str(line.get("author") or ""),
+        empty=bool(line.get("empty_layer")),
+    )
+
+
+def write_config(config: ImageConfig, layer_ids: Sequence[str]) -> bytes:
+    """The JSON of a configuration, always the same bytes for the same values."""
+    inner: dict[str, Any] = {
+        "Env": list(config.env),
+        "Entrypoint": list(config.entrypoint),
+        "Cmd": list(config.cmd),
+        "User": config.user,
+        "WorkingDir": config.working_dir,
+        "Volumes": {path: {} for path in config.volumes},
+        "ExposedPorts": {port: {} for port in config.exposed_ports},
+        "Labels": dict(config.labels),
+        "StopSignal": config.stop_signal,
+        "Healthcheck": _write_health(config.healthcheck),
+        "Shell": list(config.shell),
+        "OnBuild": list(config.on_build),
+    }
+    value = {
+        "architecture": config.architecture or host_platform().partition("/")[2],
+        "os": config.os,
+        "variant": config.variant,
+        "author": config.author,
+        "created": config.created,
+        "config": {key: item for key, item in inner.items() if item},
+        "rootfs": {"type": "layers", "diff_ids": list(layer_ids)},
+        "history": [_write_history(line) for line in config.history],
+    }
+    kept = {key: item for key, item in value.items() if item or key in ("config", "rootfs")}
+    return json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
+        "utf-8", "surrogateescape"
+    )
+
+
+def _write_health(check: HealthCheck | None) -> dict[str, Any]:
+    if check is None:
+        return {}
+    value = {
+        "Test": list(check.test),
+        "Interval": round(check.interval * _NANO),
+        "Timeout": round(check.timeout * _NANO),
+        "StartPeriod": round(check.start_period * _NANO),
+        "StartInterval": round(check.start_interval * _NANO),
+        "Retries": check.retries,
+    }
+    return {key: item for key, item in value.items() if item}
+
+
+def _write_history(line: History) -> dict[str, Any]:
+    value = {
+        "created_by": line.created_by,
+        "created": line.created,
+        "comment": line.comment,
+        "author": line.author,
+        "empty_layer": line.empty,
+    }
+    return {key: item for key, item in value.items() if item}

@@ -1,0 +1,60 @@
+"""What the making or fetching of an image tells whoever watches.
+
+Comes in:  nothing.
+Goes out:  Progress events and the type of their listener; Runner, how an image room runs a program.
+Not here:  printing (compose.cli), running (runtime.process, wired by runtime.build).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One change worth showing.
+
+    kind:    "layer" (bytes moving; id is the short digest), "step" (an instruction of a build, id is
+             its number such as "web 2/7"), "output" (a line a step printed), "note" (a sentence for the user).
+    text:    what it is or what became of it: "Downloading", "Unpacking", "Done", "Exists", "CACHED", ...
+    current, total: bytes, 0 when unknown.
+    """
+
+    kind: str
+    id: str = ""
+    text: str = ""
+    current: int = 0
+    total: int = 0
+
+
+Events = Callable[[Progress], None]
+
+
+def silent(event: Progress) -> None:
+    """The listener that hears nothing."""
+
+
+class Runner(Protocol):
+    """Runs one program in a root made of ``layers`` (lowest first) and the writable ``upper``; gives its exit code.
+
+    scratch: an empty directory on the filesystem of ``upper``; it is ours to fill and left to the caller to remove.
+    env:     the whole environment. output: gets merged stdout and stderr in chunks as they come.
+    network: "none" or "host".
+    """
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        layers: Sequence[Path],
+        upper: Path,
+        scratch: Path,
+        env: Mapping[str, str],
+        output: Callable[[bytes], None] | None = None,
+        network: str = "none",
+        user: str = "",
+        working_dir: str = "/",
+    ) -> int: ...

@@ -1,0 +1,175 @@
+"""How far a service is let: capabilities, seccomp, masked paths, namespaces, resource limits.
+
+Comes in:  a Service.
+Goes out:  the parts of a ContainerSpec that say so, Docker's defaults where the file is silent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from compose.errors import ComposeError
+from compose.model.service import Service
+from runtime.policy import capabilities, paths
+from runtime.spec import Limits, Namespaces, Throttle, Ulimit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Security:
+    """What ``privileged``, ``cap_add``, ``cap_drop`` and ``security_opt`` come to."""
+
+    capabilities: tuple[str, ...]
+    seccomp: str = "default"
+    seccomp_file: str = ""
+    no_new_privileges: bool = False
+    masked: tuple[str, ...] = ()
+    readonly_paths: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def security(service: Service, working_dir: str) -> Security:
+    """Read the confinement of ``service``; options without meaning here come back as warnings."""
+    options, warnings = _options(service)
+    profile = options.get("seccomp", "unconfined" if service.privileged else "default")
+    path = "" if profile in ("default", "builtin", "unconfined") else profile
+    if path and not path.startswith("/"):
+        path = f"{working_dir}/{path}"
+    open_paths = service.privileged or options.get("systempaths") == "unconfined"
+    return Security(
+        capabilities=capabilities.resolve(service.cap_add, service.cap_drop, privileged=service.privileged),
+        seccomp="default" if path or profile == "builtin" else profile,
+        seccomp_file=path,
+        no_new_privileges=options.get("no-new-privileges", "false") in ("", "true"),
+        masked=() if open_paths else paths.MASKED,
+        readonly_paths=() if open_paths else paths.READONLY,
+        warnings=warnings,
+    )
+
+
+def _options(service: Service) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    options: dict[str, str] = {}
+    warnings = []
+    for text in service.security_opt:
+        cut = min((i for i in (text.find("="), text.find(":")) if i >= 0), default=len(text))
+        key, value = text[:cut], text[cut + 1 :]
+        if key in ("seccomp", "no-new-privileges", "systempaths"):
+            options[key] = value
+        elif key in ("apparmor", "label"):
+            warnings.append(f"service '{service.name}': security_opt '{text}' has no effect here")
+        else:
+            raise ComposeError(
+                f"service '{service.name}': invalid security_opt '{text}'",
+                hint="known: seccomp, no-new-privileges, systempaths, apparmor, label",
+                path=f"services.{service.name}.security_opt",
+            )
+    return options, tuple(warnings)
+
+
+def namespaces(service: Service, containers: Mapping[str, str]) -> Namespaces:
+    """Which namespaces are private, the host's or another container's.
+
+    containers: id by service name (and by container name) for ``service:x`` and ``container:x``.
+    """
+
+    def named(mode: str, attribute: str, default: str) -> str:
+        if mode.startswith(("service:", "container:")):
+            name = mode.partition(":")[2]
+            if name not in containers:
+                raise ComposeError(
+                    f"service '{service.name}': {attribute} '{mode}' names a container that does not exist",
+                    hint="start it first",
+                    path=f"services.{service.name}.{attribute}",
+                )
+            return f"container:{containers[name]}"
+        return mode if mode in ("host", "none") else default
+
+    return Namespaces(
+        pid=named(service.pid, "pid", "private"),
+        ipc=named(service.ipc, "ipc", "private"),
+        uts="host" if service.uts == "host" else "private",
+        network=named(service.network_mode, "network_mode", "private"),
+        cgroup="host" if service.cgroup == "host" else "private",
+    )
+
+
+def limits(service: Service) -> Limits:
+    """Resource limits; ``deploy.resources`` counts where the short attribute is silent."""
+    deploy = service.deploy
+    reserved = deploy.reserve_memory if deploy else None
+    return Limits(
+        memory=service.mem_limit or (deploy.limit_memory if deploy else None),
+        memory_swap=service.memswap_limit,
+        memory_reservation=service.mem_reservation or reserved,
+        memory_swappiness=service.mem_swappiness,
+        oom_kill_disable=service.oom_kill_disable,
+        cpus=service.cpus or (deploy.limit_cpus if deploy else None),
+        cpu_period=service.cpu_period,
+        cpu_quota=service.cpu_quota,
+        cpu_shares=service.cpu_shares,
+        cpu_rt_period=service.cpu_rt_period,
+        cpu_rt_runtime=service.cpu_rt_runtime,
+        cpuset_cpus=service.cpuset,
+        pids=service.pids_limit or (deploy.limit_pids if deploy else None),
+        blkio_weight=service.blkio_weight,
+        throttles=tuple(Throttle(kind=b.kind, path=b.path, rate=b.rate) for b in service.blkio_limits),
+        device_rules=service.device_cgroup_rules,
+        parent=service.cgroup_parent,
+    )
+
+
+def ulimits(service: Service) -> tuple[Ulimit, ...]:
+    """``ulimits`` in the order of their names."""
+    return tuple(
+        Ulimit(name=name, soft=limit.soft, hard=limit.hard) for name, limit in sorted(service.ulimits.items())
+    )
+
+
+def restart_policy(service: Service) -> str:
+    """``restart``, else what ``deploy.restart_policy`` maps to, else "no"."""
+    if service.restart:
+        return service.restart
+    policy = service.deploy.restart_policy if service.deploy else None
+    if policy is None or policy.condition == "none":
+        return "no"
+    if policy.condition == "on-failure":
+        return f"on-failure:{policy.max_attempts}" if policy.max_attempts else "on-failure"
+    return "unless-stopped"
+
+
+UNSUPPORTED = {
+    "use_api_socket": "there is no engine API to hand into a container",
+    "models": "there is no model runner here",
+    "provider": "external providers are not run",
+    "gpus": "GPU requests are not handled",
+    "credential_spec": "Windows only",
+}
+IGNORED = {
+    "isolation": "Windows only",
+    "storage_opt": "the writable layer has no size of its own",
+    "cpu_count": "Windows only",
+    "cpu_percent": "Windows only",
+    "external_links": "join the other project's network instead",
+}
+
+
+def refuse_unsupported(service: Service) -> tuple[str, ...]:
+    """Raise ComposeError for what cannot be done here; return warnings for what is left out."""
+    for key, why in UNSUPPORTED.items():
+        if getattr(service, key):
+            raise ComposeError(
+                f"service '{service.name}' uses '{key}', which is not supported: {why}",
+                path=f"services.{service.name}.{key}",
+            )
+    warnings = [
+        f"service '{service.name}': '{key}' has no effect: {why}"
+        for key, why in IGNORED.items()
+        if getattr(service, key)
+    ]
+    if service.userns_mode not in ("", "host"):
+        warnings.append(f"service '{service.name}': 'userns_mode: {service.userns_mode}' has no effect")
+    if service.runtime not in ("", "runc"):
+        warnings.append(f"service '{service.name}': 'runtime: {service.runtime}' has no effect")
+    if service.deploy and service.deploy.reserve_devices:
+        warnings.append(f"service '{service.name}': reserved devices are not handled")
+    return tuple(warnings)

@@ -1,0 +1,176 @@
+"""What a service mounts: volumes, binds, tmpfs, configs, secrets, the image's own volumes.
+
+Comes in:  a Service, its Project, the image's VOLUME list, where volumes lie on the host.
+Goes out:  Mounts for the runtime, and what the engine has to make before the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from compose.errors import ComposeError
+from compose.model.project import FileObject, Project
+from compose.model.service import FileMount, Service, VolumeMount
+from compose.plan.launch import File, Volume
+from runtime.spec import Mount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """Host directories a container is built on.
+
+    volumes: DATA/volumes. files: where configs and secrets of this container are written.
+    name:    gives a fresh name for an anonymous volume.
+    """
+
+    volumes: str
+    files: str
+    name: Callable[[], str]
+
+
+@dataclass(slots=True)
+class Mounted:
+    """All mounts of one container in the order of their targets, and what must exist for them."""
+
+    mounts: dict[str, Mount] = field(default_factory=dict)
+    volumes: list[Volume] = field(default_factory=list)
+    binds: dict[str, bool] = field(default_factory=dict)
+    files: list[File] = field(default_factory=list)
+
+    def ordered(self) -> tuple[Mount, ...]:
+        """Parents before children, so that nothing hides what was mounted below it."""
+        return tuple(self.mounts[target] for target in sorted(self.mounts))
+
+
+def mounted(
+    service: Service,
+    project: Project,
+    image_volumes: tuple[str, ...],
+    ground: Ground,
+    carry: Mapping[str, str],
+    inherited: tuple[tuple[tuple[Mount, ...], bool], ...] = (),
+) -> Mounted:
+    """Bring together every mount of ``service``; a later kind wins over an earlier one at one target.
+
+    carry:     anonymous volumes of the container this one replaces, by target.
+    inherited: mounts of ``volumes_from``, each with whether they become read-only.
+    """
+    out = Mounted()
+    for mounts, read_only in inherited:
+        for mount in mounts:
+            out.mounts[mount.target] = _read_only(mount) if read_only else mount
+    for mount in service.volumes:
+        _volume(out, service, project, mount, ground, carry)
+    for text in service.tmpfs:
+        target, _, options = text.partition(":")
+        out.mounts[_clean(target)] = Mount(type="tmpfs", target=_clean(target), options=options)
+    for target in image_volumes:
+        if _clean(target) not in out.mounts:
+            _anonymous(out, _clean(target), ground, carry, VolumeMount(type="volume", target=target))
+    for kind, table, wanted in (
+        ("configs", project.configs, service.configs),
+        ("secrets", project.secrets, service.secrets),
+    ):
+        for index, file in enumerate(wanted):
+            _file(out, kind, table[file.source], file, f"{ground.files}/{kind}-{index}")
+    return out
+
+
+def _clean(target: str) -> str:
+    return "/" + "/".join(part for part in target.split("/") if part not in ("", "."))
+
+
+def _read_only(mount: Mount) -> Mount:
+    return Mount(
+        type=mount.type, target=mount.target, source=mount.source, read_only=True,
+        options=mount.options, propagation=mount.propagation, recursive=mount.recursive,
+    )  # fmt: skip
+
+
+def _volume(
+    out: Mounted,
+    service: Service,
+    project: Project,
+    mount: VolumeMount,
+    ground: Ground,
+    carry: Mapping[str, str],
+) -> None:
+    target = _clean(mount.target)
+    if mount.type == "tmpfs":
+        words = []
+        if mount.size:
+            words.append(f"size={mount.size}")
+        if mount.mode is not None:
+            words.append(f"mode={mount.mode:o}")
+        out.mounts[target] = Mount(
+            type="tmpfs", target=target, options=",".join(words), read_only=mount.read_only
+        )
+    elif mount.type == "bind":
+        out.binds[mount.source] = mount.create_host_path
+        out.mounts[target] = Mount(
+            type="bind",
+            source=mount.source,
+            target=target,
+            read_only=mount.read_only,
+            propagation=mount.propagation,
+            recursive=mount.recursive != "disabled",
+        )
+    elif mount.type == "volume" and not mount.source:
+        _anonymous(out, target, ground, carry, mount)
+    elif mount.type == "volume":
+        volume = project.volumes.get(mount.source)
+        _mount_volume(out, volume.name if volume else mount.source, target, ground, mount, anonymous=False)
+    else:
+        raise ComposeError(
+            f"service '{service.name}': a mount of type '{mount.type}' is not supported",
+            hint="use a volume, bind or tmpfs",
+            path=f"services.{service.name}.volumes",
+        )
+
+
+def _anonymous(
+    out: Mounted, target: str, ground: Ground, carry: Mapping[str, str], mount: VolumeMount
+) -> None:
+    name = carry.get(target) or ground.name()
+    _mount_volume(out, name, target, ground, mount, anonymous=True)
+
+
+def _mount_volume(
+    out: Mounted, name: str, target: str, ground: Ground, mount: VolumeMount, *, anonymous: bool
+) -> None:
+    out.volumes.append(Volume(name=name, target=target, anonymous=anonymous))
+    source = f"{ground.volumes}/{name}/_data"
+    if mount.subpath:
+        source += _clean(mount.subpath)
+    out.mounts[target] = Mount(
+        type="bind",
+        source=source,
+        target=target,
+        read_only=mount.read_only,
+        seed=not mount.nocopy and not mount.subpath,
+    )
+
+
+def _file(out: Mounted, kind: str, item: FileObject, wanted: FileMount, path: str) -> None:
+    default = f"/run/secrets/{wanted.source}" if kind == "secrets" else f"/{wanted.source}"
+    target = wanted.target or default
+    if not target.startswith("/"):
+        target = f"/run/secrets/{target}" if kind == "secrets" else f"/{target}"
+    if item.external:
+        raise ComposeError(
+            f"unsupported external {kind[:-1]} {item.name}", hint="give it by file, environment or content",
+            path=f"{kind}.{item.key}",
+        )  # fmt: skip
+    if item.file:
+        out.binds[item.file] = False
+        source = item.file
+    else:
+        source = path
+        out.files.append(
+            File(
+                path=path, kind=kind, source=wanted.source, uid=int(wanted.uid or 0), gid=int(wanted.gid or 0),
+                mode=0o444 if wanted.mode is None else wanted.mode,
+            )
+        )  # fmt: skip
+    out.mounts[_clean(target)] = Mount(type="bind", source=source, target=_clean(target), read_only=True)

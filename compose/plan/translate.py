@@ -1,0 +1,316 @@
+"""From a service and its image to one container: everything the runtime and the network need.
+
+Comes in:  a Project, one of its services, the image's facts, host directories.
+Goes out:  a Launch.
+Not here:  resource and security words (``confine``), mounts (``mounts``).
+Source: Compose Specification; docker run, section "override image defaults".
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from compose.errors import ComposeError
+from compose.model.project import Project
+from compose.model.service import NOTHING, Healthcheck, Hook, NetworkAttachment, Port, Service
+from compose.plan import confine
+from compose.plan import observed as label
+from compose.plan.fingerprint import service_hash
+from compose.plan.launch import Health, ImageFacts, Launch
+from compose.plan.mounts import Ground, Mounted, mounted
+from compose.plan.reconcile import container_name
+from netns.spec import EndpointSpec, PortSpec
+from runtime.spec import ContainerSpec, Device, ExecSpec, Mount
+
+DEFAULT_GRACE = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where this one container is made.
+
+    id:         64 hex digits. record: DATA/projects/<project>/containers/<id>. logs: the log directory.
+    containers: ids of existing containers by service name and by container name.
+    inherited:  mounts of the containers named in ``volumes_from``, with whether read-only.
+    """
+
+    id: str
+    record: str
+    logs: str
+    ground: Ground
+    containers: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    inherited: tuple[tuple[tuple[Mount, ...], bool], ...] = ()
+    carry: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+
+
+def translate(project: Project, service: Service, number: int, image: ImageFacts, site: Site) -> Launch:
+    """Say what container ``number`` of ``service`` is. Raises ComposeError for what cannot be done."""
+    warnings = list(confine.refuse_unsupported(service))
+    security = confine.security(service, project.working_dir)
+    spaces = confine.namespaces(service, site.containers)
+    name = container_name(project, service, number)
+    mounts = mounted(service, project, image.volumes, site.ground, site.carry, site.inherited)
+    log, size, count, more = _log(service, site.logs, name)
+    shares_network = spaces.network.startswith("container:")
+    hostname = service.hostname or ("" if spaces.uts == "host" or shares_network else site.id[:12])
+    spec = ContainerSpec(
+        id=site.id,
+        name=name,
+        argv=argv(service, image),
+        layers=image.layers,
+        env=environment(service, image),
+        working_dir=service.working_dir or image.working_dir or "/",
+        user=service.user or image.user,
+        groups=service.group_add,
+        hostname=hostname,
+        domainname=service.domainname,
+        mounts=mounts.ordered(),
+        read_only=service.read_only,
+        tty=service.tty,
+        stdin_open=service.stdin_open,
+        log=log,
+        log_size=size,
+        log_files=count,
+        init=service.init,
+        privileged=service.privileged,
+        capabilities=security.capabilities,
+        no_new_privileges=security.no_new_privileges,
+        seccomp=security.seccomp,
+        masked=security.masked,
+        readonly_paths=security.readonly_paths,
+        namespaces=spaces,
+        limits=confine.limits(service),
+        ulimits=confine.ulimits(service),
+        devices=_devices(service),
+        sysctls=service.sysctls,
+        oom_score_adj=service.oom_score_adj,
+        shm_size=service.shm_size or 64 * 1024 * 1024,
+        stop_signal=signal_number(service.stop_signal or image.stop_signal or "SIGTERM"),
+        stop_grace=seconds(service.stop_grace_period, DEFAULT_GRACE),
+        etc="" if spaces.network == "host" else f"{site.record}/etc",
+        labels=_labels(project, service, number, image),
+        annotations=service.annotations,
+    )
+    return Launch(
+        spec=spec,
+        service=service.name,
+        number=number,
+        endpoints=endpoints(project, service, site.id, name) if spaces.network == "private" else (),
+        ports=_ports(service) if spaces.network == "private" else (),
+        health=health(service, image),
+        restart=confine.restart_policy(service),
+        volumes=tuple(mounts.volumes),
+        binds=mounts.binds,
+        files=tuple(mounts.files),
+        hosts=service.extra_hosts,
+        dns=service.dns,
+        dns_search=service.dns_search,
+        dns_opt=service.dns_opt,
+        post_start=tuple(_hook(hook) for hook in service.post_start),
+        pre_stop=tuple(_hook(hook) for hook in service.pre_stop),
+        seccomp_file=security.seccomp_file,
+        warnings=(*warnings, *security.warnings, *more, *_mount_warnings(service, mounts)),
+    )
+
+
+def argv(service: Service, image: ImageFacts) -> tuple[str, ...]:
+    """Entrypoint and command joined; an entrypoint of the file drops the image's command."""
+    entrypoint = image.entrypoint if service.entrypoint is None else service.entrypoint
+    command = service.command
+    if command is None:
+        command = image.cmd if service.entrypoint is None else ()
+    words = (*entrypoint, *command)
+    if not words:
+        raise ComposeError(
+            f"service '{service.name}': no command specified, and its image has none",
+            hint="add 'command:'",
+            path=f"services.{service.name}.command",
+        )
+    return words
+
+
+def environment(service: Service, image: ImageFacts) -> tuple[str, ...]:
+    """The image's variables under the service's; None removes one."""
+    table: dict[str, str | None] = {}
+    for text in image.env:
+        name, _, value = text.partition("=")
+        table[name] = value
+    table.update(service.environment)
+    return tuple(f"{name}={value}" for name, value in table.items() if value is not None)
+
+
+def seconds(value: timedelta | None, default: float) -> float:
+    """A duration of the file as float seconds."""
+    return default if value is None else value.total_seconds()
+
+
+def signal_number(text: str) -> int:
+    """"SIGTERM", "TERM", "15" or "SIGRTMIN+3" as a number. Raises ComposeError for anything else."""
+    if text.isdigit() and 0 < int(text) <= signal.SIGRTMAX:
+        return int(text)
+    name, _, offset = text.upper().removeprefix("SIG").partition("+")
+    found = getattr(signal, f"SIG{name}", None) if name.isalnum() else None
+    if found is None or (offset and not offset.isdigit()):
+        raise ComposeError(f"invalid signal '{text}'", hint="use a name such as SIGTERM or a number")
+    return int(found) + int(offset or 0)
+
+
+def health(service: Service, image: ImageFacts) -> Health | None:
+    """The service's check over the image's; None when there is none or it is switched off."""
+    own = service.healthcheck or Healthcheck()
+    test = own.test or image.health_test
+    if own.disable or not test or test[0] == "NONE":
+        return None
+    command = ("/bin/sh", "-c", test[1]) if test[0] == "CMD-SHELL" else tuple(test[1:])
+    base = Health(test=command)
+    told = image.health
+    return Health(
+        test=command,
+        interval=seconds(own.interval, told.get("interval") or base.interval),
+        timeout=seconds(own.timeout, told.get("timeout") or base.timeout),
+        retries=own.retries or int(told.get("retries") or base.retries),
+        start_period=seconds(own.start_period, told.get("start_period") or base.start_period),
+        start_interval=seconds(own.start_interval, told.get("start_interval") or base.start_interval),
+    )
+
+
+def endpoints(project: Project, service: Service, id: str, name: str) -> tuple[EndpointSpec, ...]:
+    """One endpoint per network of the service, highest priority first."""
+    linked = _link_aliases(project, service.name)
+    found = [
+        _endpoint(project.networks[key].name, attachment, service, id, name, linked)
+        for key, attachment in service.networks.items()
+        if key in project.networks
+    ]
+    return tuple(sorted(found, key=lambda endpoint: (-endpoint.priority, endpoint.network)))
+
+
+def _endpoint(
+    network: str,
+    attachment: NetworkAttachment,
+    service: Service,
+    id: str,
+    name: str,
+    linked: tuple[str, ...],
+) -> EndpointSpec:
+    names = dict.fromkeys((service.name, name, id[:12], *attachment.aliases, *linked))
+    return EndpointSpec(
+        network=network,
+        container=id,
+        container_name=name,
+        names=tuple(names),
+        ipv4=attachment.ipv4_address,
+        ipv6=attachment.ipv6_address,
+        link_local=attachment.link_local_ips,
+        mac=attachment.mac_address or service.mac_address,
+        interface=attachment.interface_name,
+        priority=attachment.priority,
+        gw_priority=attachment.gw_priority,
+    )
+
+
+def _link_aliases(project: Project, name: str) -> tuple[str, ...]:
+    """Further names other services gave this one by ``links: [name:alias]``."""
+    found = []
+    for service in project.services.values():
+        for link in service.links:
+            target, _, alias = link.partition(":")
+            if target == name and alias:
+                found.append(alias)
+    return tuple(found)
+
+
+def _ports(service: Service) -> tuple[PortSpec, ...]:
+    return tuple(_port(port) for port in service.ports)
+
+
+def _port(port: Port) -> PortSpec:
+    first, _, last = port.published.partition("-")
+    return PortSpec(
+        target=port.target,
+        published=int(first or 0),
+        last_published=int(last or 0),
+        protocol=port.protocol or "tcp",
+        host_ip=port.host_ip,
+    )
+
+
+def _devices(service: Service) -> tuple[Device, ...]:
+    for device in service.devices:
+        if not device.source.startswith("/"):
+            raise ComposeError(
+                f"service '{service.name}': device '{device.source}' is not a path; CDI is not supported",
+                path=f"services.{service.name}.devices",
+            )
+    return tuple(
+        Device(source=d.source, target=d.target or d.source, access=d.permissions or "rwm")
+        for d in service.devices
+    )
+
+
+def _log(service: Service, directory: str, name: str) -> tuple[str, int, int, tuple[str, ...]]:
+    logging = service.logging
+    driver = logging.driver if logging else ""
+    if driver == "none":
+        return "", 0, 1, ()
+    warnings: tuple[str, ...] = ()
+    if driver not in ("", "json-file", "local"):
+        warnings = (f"service '{service.name}': logging driver '{driver}' is not there, logs go to files",)
+    options = logging.options if logging else NOTHING
+    return f"{directory}/{name}.log", _size(options.get("max-size", "")), _count(options), warnings
+
+
+def _count(options: Mapping[str, str]) -> int:
+    text = str(options.get("max-file", "1"))
+    return max(1, int(text)) if text.isdigit() else 1
+
+
+def _size(text: str) -> int:
+    """Docker's log sizes: "10m", "1g", "200k", plain bytes; -1 or "" for none."""
+    text = str(text).strip().lower()
+    unit = {"k": 1024, "m": 1024**2, "g": 1024**3}.get(text[-1:], 1)
+    number = text.rstrip("kmgb")
+    return int(float(number) * unit) if number.replace(".", "", 1).isdigit() else 0
+
+
+def _labels(project: Project, service: Service, number: int, image: ImageFacts) -> dict[str, str]:
+    depends = (f"{n}:{d.condition}:{str(d.restart).lower()}" for n, d in service.depends_on.items())
+    return {
+        **image.labels,
+        **service.labels,
+        label.PROJECT: project.name,
+        label.SERVICE: service.name,
+        label.NUMBER: str(number),
+        label.ONEOFF: "False",
+        label.CONFIG_HASH: service_hash(service, project),
+        label.IMAGE: image.id,
+        label.IMAGE_NAME: image.name or service.image,
+        label.DEPENDS_ON: ",".join(depends),
+        label.WORKING_DIR: project.working_dir,
+        label.CONFIG_FILES: ",".join(project.files),
+        label.ENVIRONMENT_FILE: ",".join(project.env_files),
+    }
+
+
+def _hook(hook: Hook) -> ExecSpec:
+    return ExecSpec(
+        argv=hook.command,
+        env=tuple(f"{name}={value}" for name, value in hook.environment.items() if value is not None),
+        user=hook.user,
+        working_dir=hook.working_dir,
+        privileged=hook.privileged,
+    )
+
+
+def _mount_warnings(service: Service, mounts: Mounted) -> tuple[str, ...]:
+    written = {file.source for file in mounts.files}
+    return tuple(
+        f"service '{service.name}': uid, gid and mode of '{mount.source}' have no effect, it is a bind mount"
+        for mount in (*service.configs, *service.secrets)
+        if mount.source not in written and (mount.uid or mount.gid or mount.mode is not None)
+    )
+
+

@@ -1,0 +1,29 @@
+"""Restart policies: who comes back, how often, and who stays down."""
+
+from __future__ import annotations
+
+import time
+
+from tests.e2e.stack import Stack, kill, until
+
+
+def test_on_failure_tries_as_often_as_it_says(stack: Stack) -> None:
+    stack("up", "-d", "flaky", "once")
+    until(lambda: stack("logs", "--no-log-prefix", "flaky").stdout.count("start") == 3, seconds=15, every=0.2)
+    time.sleep(1)
+    rows = stack.ps()
+    assert (rows["flaky-1"]["State"], rows["flaky-1"]["ExitCode"]) == ("exited", 5)
+    assert (rows["once-1"]["State"], rows["once-1"]["ExitCode"]) == ("exited", 6)
+    assert stack("logs", "--no-log-prefix", "once").stdout == "start\n"
+    assert stack("logs", "--no-log-prefix", "flaky").stdout == "start\n" * 3
+
+
+def test_unless_stopped_comes_back_after_a_kill_and_stays_down_after_stop(stack: Stack) -> None:
+    stack("up", "-d", "stays")
+    pid, id = stack.pid("stays-1"), stack.ids()["stays-1"]
+    kill(pid)
+    until(lambda: stack.pid("stays-1") not in (0, pid))
+    assert stack.ids()["stays-1"] == id
+    stack("stop", "stays")
+    time.sleep(0.5)
+    assert stack.ps()["stays-1"]["State"] == "exited"

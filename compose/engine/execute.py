@@ -14,6 +14,10 @@ from compose.engine.events import Emit, step, warning
 from compose.errors import ComposeError
 from compose.model.service import Condition
 from compose.plan.steps import Kind, Plan, Step, Wait
+from netns.errors import NetworkFailure
+from runtime.errors import RuntimeFailure
+
+FAILURES = (ComposeError, RuntimeFailure, NetworkFailure, OSError)
 
 
 class Machine(Protocol):
@@ -119,7 +123,7 @@ class _Run:
             await self._effect(item)
             self.emit(step(kind, item.name, did))
             return True
-        except (ComposeError, OSError, Exception) as error:
+        except FAILURES as error:
             self._failed(kind, item, error)
             return False
 

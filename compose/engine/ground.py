@@ -1,0 +1,86 @@
+"""What has to lie on disk before a container starts: bind sources, volumes, secrets, the profile.
+
+Comes in:  a Launch, the Project if there is one (contents of configs and secrets).
+Goes out:  the ContainerSpec to create; files and directories on the host.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+from compose.errors import ComposeError
+from compose.model.project import Project
+from compose.plan.launch import File, Launch
+from netns.errors import NetworkFailure
+from runtime import volume
+from runtime.errors import RuntimeFailure
+from runtime.spec import ContainerSpec
+
+FAILURES = (ComposeError, RuntimeFailure, NetworkFailure, OSError)
+
+
+def prepare(launch: Launch, project: Project | None, volumes: Path, record: Path) -> ContainerSpec:
+    """Make everything ``launch`` is built on; give the spec with its seccomp profile read in.
+
+    Raises ComposeError when a bind source is missing and must not be made.
+    """
+    for source, make in launch.binds.items():
+        _bind(source, make=make, service=launch.service)
+    for wanted in launch.volumes:
+        if not volume.exists(volumes, wanted.name):
+            volume.create(volumes, wanted.name, {"com.docker.volume.anonymous": ""} if wanted.anonymous else {})
+    for file in launch.files:
+        if project is not None or not Path(file.path).exists():
+            _write(file, project, launch.service)
+    if launch.spec.etc:
+        Path(launch.spec.etc).mkdir(parents=True, exist_ok=True)
+    if launch.seccomp_file:
+        return dataclasses.replace(launch.spec, seccomp=_profile(launch))
+    return launch.spec
+
+
+def remove_anonymous(launch: Launch, volumes: Path) -> None:
+    """Remove the anonymous volumes of a container that is gone for good."""
+    for item in launch.volumes:
+        if item.anonymous:
+            volume.remove(volumes, item.name)
+
+
+def _bind(source: str, *, make: bool, service: str) -> None:
+    path = Path(source)
+    if path.exists():
+        return
+    if not make:
+        raise ComposeError(
+            f"service '{service}': bind source path does not exist: {source}", hint="create it, or correct the path"
+        )
+    path.mkdir(parents=True, exist_ok=True)
+
+
+def _write(file: File, project: Project | None, service: str) -> None:
+    table = getattr(project, file.kind) if project is not None else {}
+    item = table.get(file.source)
+    if item is None or item.content is None:
+        raise ComposeError(
+            f"service '{service}': the content of {file.kind[:-1]} '{file.source}' is not known any more",
+            hint="run 'pycompose up' again",
+        )
+    path = Path(file.path)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.unlink(missing_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(handle, "wb") as stream:
+        stream.write(item.content.encode())
+        os.fchown(stream.fileno(), file.uid, file.gid)
+        os.fchmod(stream.fileno(), file.mode)
+
+
+def _profile(launch: Launch) -> str:
+    try:
+        return Path(launch.seccomp_file).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ComposeError(
+            f"service '{launch.service}': cannot read the seccomp profile {launch.seccomp_file}: {error.strerror}"
+        ) from error

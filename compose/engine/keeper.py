@@ -1,0 +1,311 @@
+"""One container from its record to its end: start, health, restart policy, stop, removal.
+
+Comes in:  a Launch, the rooms it is made with (Workshop).
+Goes out:  effects by ``runtime`` and ``netns``; ``engine.json`` and events for everybody else.
+Not here:  which containers there should be (``compose.plan``), in what order (``engine.execute``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from compose.engine import ground
+from compose.engine.attach import Attachments
+from compose.engine.events import Emit, warning
+from compose.errors import ComposeError, StepFailed
+from compose.model.project import Project
+from compose.plan.launch import Launch
+from runtime.container import Runtime
+from runtime.policy import health, restart
+from runtime.spec import ExecSpec, ExitRecord
+from runtime.state import write_json
+
+
+@dataclasses.dataclass(slots=True)
+class Workshop:
+    """What every keeper of a project works with.
+
+    record: gives DATA/projects/<project>/containers/<id>; touch: wakes whoever waits for a change.
+    """
+
+    runtime: Runtime
+    attachments: Attachments
+    emit: Emit
+    touch: Callable[[], None]
+    record: Callable[[str], Path]
+    volumes: Path
+
+
+class Keeper:
+    """The one who looks after one container. All methods run on the supervisor's loop."""
+
+    def __init__(self, launch: Launch, shop: Workshop, facts: dict[str, Any] | None = None) -> None:
+        self.launch = launch
+        self.shop = shop
+        known = facts or {}
+        self.health: str = known.get("health", "")
+        self.health_log: list[dict[str, Any]] = known.get("health_log", [])
+        self.restarts: int = known.get("restarts", 0)
+        self.stopped: bool = known.get("stopped", False)
+        self.ports: list[dict[str, Any]] = known.get("ports", [])
+        self.exit: ExitRecord | None = None
+        self.prepared = False
+        self.running = False
+        self.started_at = 0.0
+        self._stopping = False
+        self._health_task: asyncio.Task[None] | None = None
+        self._restart_task: asyncio.Task[None] | None = None
+        self._attempts = self.restarts
+
+    @property
+    def id(self) -> str:
+        """64 hex digits."""
+        return self.launch.spec.id
+
+    @property
+    def name(self) -> str:
+        """The container's name."""
+        return self.launch.spec.name
+
+    @property
+    def active(self) -> bool:
+        """Running, about to run, or waiting for its restart."""
+        return self.running or self.prepared or self._restart_task is not None
+
+    # -- start --------------------------------------------------------------------------------------
+
+    async def prepare(self, project: Project | None, passed: tuple[int, ...] = ()) -> int | None:
+        """Make namespaces, root and network; pid 1 waits at the gate. Gives a pty's master, if asked for.
+
+        Raises errors of the three packages; nothing is left behind then.
+        """
+        self._cancel_restart()
+        spec = ground.prepare(self.launch, project, self.shop.volumes, self.shop.record(self.id))
+        created = await self.shop.runtime.create(spec, passed)
+        self.prepared = True
+        for text in created.warnings:
+            self.shop.emit(warning(f"{self.name}: {text}"))
+        try:
+            self.ports = self.shop.attachments.plug(self.launch, created.netns, self.shop.record(self.id))
+        except BaseException:
+            await self.discard()
+            raise
+        return created.master
+
+    async def open(self) -> None:
+        """Open the gate; returns when the program runs and its ``post_start`` hooks have ended well."""
+        self.stopped = self._stopping = False
+        self.exit = None
+        self.health = "starting" if self.launch.health else ""
+        await self.shop.runtime.start(self.id)
+        self.prepared, self.running = False, True
+        self.started_at = time.time()
+        self._save()
+        self._watch_health()
+        for hook in self.launch.post_start:
+            await self._hook(hook, "post_start")
+
+    async def discard(self) -> None:
+        """Undo ``prepare``: end the process at the gate, free its addresses and ports."""
+        if not self.prepared:
+            return
+        self.prepared = False
+        self._stopping = True
+        try:
+            await self.shop.runtime.signal(self.id, signal.SIGKILL)
+            await self.shop.runtime.wait(self.id)
+        except (ProcessLookupError, KeyError):
+            pass  # it has ended by itself
+        self.shop.attachments.unplug(self.launch)
+        self._stopping = False
+
+    async def _hook(self, hook: ExecSpec, kind: str) -> None:
+        result = await self.shop.runtime.execute(self.id, hook)
+        if result.code != 0:
+            raise StepFailed(
+                f"{kind} hook of '{self.launch.service}' exited with {result.code}",
+                hint=result.output.strip().splitlines()[-1] if result.output.strip() else "",
+            )
+
+    # -- stop ---------------------------------------------------------------------------------------
+
+    async def stop(self, timeout: float | None = None) -> None:
+        """Run ``pre_stop``, send the stop signal, wait the grace period, then SIGKILL.
+
+        timeout: seconds instead of the service's grace; negative waits for ever.
+        """
+        self._cancel_restart()
+        self.stopped = self._stopping = True
+        self._save()
+        if not self.running:
+            return await self.discard()
+        for hook in self.launch.pre_stop:
+            try:
+                await self._hook(hook, "pre_stop")
+            except StepFailed as error:
+                self.shop.emit(warning(error.message))
+        grace = self.launch.spec.stop_grace if timeout is None else timeout
+        await self._signal(self.launch.spec.stop_signal)
+        try:
+            async with asyncio.timeout(None if grace < 0 else grace):
+                await self._ended()
+        except TimeoutError:
+            await self._signal(signal.SIGKILL)
+            await self._ended()
+
+    async def kill(self, signum: int) -> None:
+        """Send a signal; an end by SIGKILL counts as wanted, as docker kill has it."""
+        if signum == signal.SIGKILL:
+            self._cancel_restart()
+            self.stopped = True
+        await self._signal(signum)
+
+    async def _signal(self, signum: int) -> None:
+        try:
+            await self.shop.runtime.signal(self.id, signum)
+        except ProcessLookupError:
+            pass  # it has just ended; its exit record is on the way
+
+    async def _ended(self) -> None:
+        if self.running:
+            await self.shop.runtime.wait(self.id)
+
+    async def remove(self, *, with_anonymous: bool) -> None:
+        """Remove record, writable layer and, ``with_anonymous``, its anonymous volumes."""
+        self._cancel_restart()
+        self.shop.attachments.unplug(self.launch)
+        await self.shop.runtime.remove(self.id)
+        if with_anonymous:
+            ground.remove_anonymous(self.launch, self.shop.volumes)
+
+    # -- what happens to it -------------------------------------------------------------------------
+
+    def exited(self, record: ExitRecord) -> None:
+        """Its pid 1 has ended: free the network, tell, and start it again if the policy says so."""
+        if self._health_task is not None:
+            self._health_task.cancel()
+            self._health_task = None
+        was_running, self.running = self.running, False
+        self.exit = record
+        if not was_running:
+            return
+        self.shop.attachments.unplug(self.launch)
+        self.health = ""
+        ran_for = time.time() - self.started_at
+        if ran_for >= 10:
+            self._attempts = 0
+        delay = restart.decide(self.launch.restart, record, self._attempts, ran_for, self.stopped)
+        self._save()
+        self.shop.emit(self._exit_event(record, delay))
+        if delay is not None:
+            self._restart_task = asyncio.ensure_future(self._restart(delay))
+        self.shop.touch()
+
+    def _exit_event(self, record: ExitRecord, delay: float | None) -> dict[str, Any]:
+        return {
+            "event": "exited", "id": self.id, "name": self.name, "service": self.launch.service,
+            "number": self.launch.number, "code": record.code, "reason": record.reason,
+            "oom": record.oom, "restarting": delay is not None, "stopped": self.stopped,
+        }  # fmt: skip
+
+    def schedule_restart(self) -> None:
+        """After a takeover: start it again if it ended while nobody watched and its policy says so."""
+        if self.exit is None or self.stopped:
+            return
+        delay = restart.decide(self.launch.restart, self.exit, self._attempts, 0.0, self.stopped)
+        if delay is not None:
+            self._restart_task = asyncio.ensure_future(self._restart(delay))
+
+    async def _restart(self, delay: float) -> None:
+        await asyncio.sleep(delay)
+        self._attempts += 1
+        self.restarts += 1
+        try:
+            await self.prepare(None)
+            await self.open()
+        except asyncio.CancelledError:
+            await self.discard()
+            raise
+        except ground.FAILURES as error:
+            await self.discard()
+            self.shop.emit(warning(f"{self.name} cannot be restarted: {getattr(error, 'message', error)}"))
+        finally:
+            self._restart_task = None
+            self.shop.touch()
+        self.shop.emit({"event": "restart", "name": self.name, "service": self.launch.service})
+
+    def _cancel_restart(self) -> None:
+        task, self._restart_task = self._restart_task, None
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+
+    # -- health -------------------------------------------------------------------------------------
+
+    def resume(self, started_at: float) -> None:
+        """After a takeover: it runs; watch its health again."""
+        self.running = True
+        self.started_at = started_at or time.time()
+        self._watch_health()
+
+    def _watch_health(self) -> None:
+        if self.launch.health is not None:
+            self._health_task = asyncio.ensure_future(self._probe())
+
+    async def _probe(self) -> None:
+        told = self.launch.health
+        assert told is not None
+        spec = health.HealthSpec(**{f.name: getattr(told, f.name) for f in dataclasses.fields(told)})
+        probe = ExecSpec(argv=told.test, timeout=told.timeout)
+        started = time.monotonic()
+        state, delay = health.next_state(spec, health.HealthState(), None, 0.0)
+        while self.running:
+            await asyncio.sleep(delay)
+            result = await self.shop.runtime.execute(self.id, probe)
+            state, delay = health.next_state(spec, state, result, time.monotonic() - started)
+            entry = {"at": time.time(), "code": result.code, "output": result.output}
+            self.health_log = [*self.health_log, entry][-5:]
+            if state.status != self.health and self.running:
+                self.health = state.status
+                self._save()
+                self.shop.emit(
+                    {"event": "health", "name": self.name, "service": self.launch.service, "health": state.status}
+                )
+                self.shop.touch()
+
+    def why_unhealthy(self) -> str:
+        """The last probe's word, for an error message."""
+        if not self.health_log:
+            return ""
+        last = self.health_log[-1]
+        text = str(last["output"]).strip().splitlines()
+        return f"its check exited with {last['code']}" + (f": {text[-1]}" if text else "")
+
+    # -- records ------------------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        write_json(
+            self.shop.record(self.id) / "engine.json",
+            {
+                "health": self.health, "health_log": self.health_log, "restarts": self.restarts,
+                "stopped": self.stopped, "ports": self.ports,
+            },
+        )  # fmt: skip
+
+
+def new_id() -> str:
+    """A fresh container id: 64 hex digits."""
+    return os.urandom(32).hex()
+
+
+def not_healthy(keeper: Keeper) -> ComposeError:
+    """The error for a dependent of a container that is not and will not be healthy."""
+    return ComposeError(
+        f"dependency failed to start: container {keeper.name} is unhealthy", hint=keeper.why_unhealthy()
+    )

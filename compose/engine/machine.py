@@ -1,0 +1,314 @@
+"""The real machine a plan is executed on: keepers of containers, networks, volumes.
+
+Comes in:  where things lie, the project, image facts.
+Goes out:  the effects of every kind of step; what ``supervisor.verbs`` needs besides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from compose.engine.attach import Attachments
+from compose.engine.events import Emit, Event, step, warning
+from compose.engine.keeper import Keeper, Workshop, new_id, not_healthy
+from compose.engine.observe import facts, read_json
+from compose.errors import ComposeError
+from compose.model.places import Places
+from compose.model.project import Network as ModelNetwork
+from compose.model.project import Project
+from compose.model.service import Condition, Service
+from compose.plan import observed as label
+from compose.plan.fingerprint import network_hash, volume_hash
+from compose.plan.launch import ImageFacts, Launch
+from compose.plan.mounts import Ground
+from compose.plan.steps import Step, Wait
+from compose.plan.translate import Site, translate
+from netns.spec import NetworkSpec, Pool
+from runtime import volume
+from runtime.container import Runtime
+from runtime.spec import ExitRecord, Mount, from_json, to_json
+from runtime.state import write_json
+
+
+class ProjectMachine:
+    """One project's part of this machine. Implements ``engine.execute.Machine``."""
+
+    def __init__(self, places: Places, name: str, runtime_factory: Callable[..., Runtime], emit: Emit) -> None:
+        self.places = places
+        self.name = name
+        self.run = places.project_run(name)
+        self.data = places.project_data(name)
+        self.emit = emit
+        self.project: Project | None = None
+        self.images: dict[str, ImageFacts] = {}
+        self.keepers: dict[str, Keeper] = {}
+        self.runtime = runtime_factory(on_exit=self._exited)
+        self.attachments = Attachments(places.run, emit, asyncio.get_running_loop())
+        self._waiting: list[asyncio.Future[None]] = []
+        self.shop = Workshop(
+            runtime=self.runtime, attachments=self.attachments, emit=self._emit, touch=self.touch,
+            record=self.record, volumes=places.volumes,
+        )  # fmt: skip
+
+    def record(self, id: str) -> Path:
+        """DATA/projects/<project>/containers/<id>."""
+        return self.data / "containers" / id
+
+    def _emit(self, event: Event) -> None:
+        self.emit(event)
+
+    # -- waiting ------------------------------------------------------------------------------------
+
+    def touch(self) -> None:
+        """Something changed: wake whoever waits."""
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def changed(self) -> None:
+        """Return at the next change of any container."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        await future
+
+    def of(self, service: str) -> list[Keeper]:
+        """Keepers of the replicas of ``service``, by number."""
+        found = [
+            k for k in self.keepers.values()
+            if k.launch.service == service and k.launch.spec.labels.get(label.ONEOFF) != "True"
+        ]  # fmt: skip
+        return sorted(found, key=lambda k: k.launch.number)
+
+    def named(self, name: str) -> Keeper:
+        """The keeper of container ``name``. Raises ComposeError when there is none."""
+        for keeper in self.keepers.values():
+            if keeper.name == name or keeper.id == name:
+                return keeper
+        raise ComposeError(f"no such container: {name}")
+
+    @property
+    def busy(self) -> bool:
+        """Something runs or is about to."""
+        return any(keeper.active for keeper in self.keepers.values())
+
+    async def wait_for(self, wait: Wait, emit: Emit) -> None:
+        """Wait until all replicas of a service satisfy a condition. Raises ComposeError when they cannot."""
+        keepers = self.of(wait.service)
+        if not keepers:
+            raise ComposeError(f"dependency failed to start: service '{wait.service}' has no container")
+        for keeper in keepers:
+            emit(step("container", keeper.name, "Waiting"))
+        for keeper in keepers:
+            if wait.condition is Condition.HEALTHY:
+                await self.until_healthy(keeper)
+                emit(step("container", keeper.name, "Healthy"))
+            else:
+                await self._until_completed(keeper, wait.service)
+                emit(step("container", keeper.name, "Exited"))
+
+    async def until_healthy(self, keeper: Keeper) -> None:
+        """Wait for a healthy check. Raises ComposeError when unhealthy, exited or without a check."""
+        if keeper.launch.health is None:
+            raise ComposeError(
+                f"dependency failed to start: container {keeper.name} has no healthcheck configured",
+                hint=f"add 'healthcheck:' to service '{keeper.launch.service}'",
+            )
+        while keeper.health != "healthy":
+            if keeper.health == "unhealthy":
+                raise not_healthy(keeper)
+            if not keeper.active:
+                raise ComposeError(
+                    f"dependency failed to start: container {keeper.name} exited ({_code(keeper.exit)})",
+                    hint=_why(keeper) or f"see 'pycompose logs {keeper.launch.service}'",
+                )
+            await self.changed()
+
+    async def _until_completed(self, keeper: Keeper, service: str) -> None:
+        while keeper.active or keeper.exit is None:
+            await self.changed()
+        if keeper.exit.code != 0:
+            raise ComposeError(
+                f"service '{service}' didn't complete successfully: exit {_code(keeper.exit)}",
+                hint=_why(keeper) or f"see 'pycompose logs {service}'",
+            )
+
+    # -- networks and volumes -----------------------------------------------------------------------
+
+    async def create_network(self, name: str) -> None:
+        """Make a network of the project."""
+        assert self.project is not None
+        network = next(n for n in self.project.networks.values() if n.name == name)
+        self.attachments.networks.create(network_spec(self.project.name, network))
+        self.attachments.tell()
+
+    async def remove_network(self, name: str) -> None:
+        """Remove a network nobody is on."""
+        self.attachments.networks.remove(name)
+
+    async def create_volume(self, name: str) -> None:
+        """Make a named volume of the project."""
+        assert self.project is not None
+        wanted = next(v for v in self.project.volumes.values() if v.name == name)
+        labels = {
+            **wanted.labels, label.PROJECT: self.name, label.VOLUME: wanted.key,
+            label.CONFIG_HASH: volume_hash(wanted),
+        }  # fmt: skip
+        if wanted.driver not in ("", "local"):
+            raise ComposeError(
+                f"volume '{wanted.key}': driver '{wanted.driver}' is not supported", hint="use 'driver: local'"
+            )
+        volume.create(self.places.volumes, name, labels, options=wanted.driver_opts)
+
+    async def remove_volume(self, name: str) -> None:
+        """Remove a volume and its data."""
+        volume.remove(self.places.volumes, name)
+
+    # -- containers ---------------------------------------------------------------------------------
+
+    async def create(self, item: Step) -> None:
+        """Write the record of a new container."""
+        assert self.project is not None
+        service = self.project.services[item.service]
+        self.add(self.translated(service, item.number, item.carry))
+
+    def translated(self, service: Service, number: int, carry: Mapping[str, str]) -> Launch:
+        """What container ``number`` of ``service`` is, with a fresh id."""
+        assert self.project is not None
+        id = new_id()
+        site = Site(
+            id=id,
+            record=str(self.record(id)),
+            logs=str(self.data / "logs"),
+            ground=Ground(
+                volumes=str(self.places.volumes),
+                files=str(self.run / "containers" / id / "files"),
+                name=new_id,
+            ),
+            containers=self._siblings(),
+            inherited=self._inherited(service),
+            carry=carry,
+        )
+        return translate(self.project, service, number, self.images[service.name], site)
+
+    def add(self, launch: Launch) -> Keeper:
+        """Keep a new container: its record is on disk when this returns."""
+        for text in launch.warnings:
+            self.emit(warning(text))
+        record = self.record(launch.spec.id)
+        record.mkdir(parents=True, mode=0o700)
+        write_json(record / "launch.json", to_json(launch))
+        write_json(record / "spec.json", to_json(launch.spec))
+        keeper = self.keepers[launch.spec.id] = Keeper(launch, self.shop)
+        return keeper
+
+    async def prepare(self, item: Step) -> None:
+        """Namespaces, root file system and networks; pid 1 waits."""
+        await self.named(item.name).prepare(self.project)
+
+    async def open(self, item: Step) -> None:
+        """Let pid 1 go."""
+        await self.named(item.name).open()
+        self.touch()
+
+    async def discard(self, item: Step) -> None:
+        """Undo ``prepare``."""
+        await self.named(item.name).discard()
+
+    async def stop(self, item: Step) -> None:
+        """Ask the container to end, then make it end."""
+        await self.named(item.id or item.name).stop(item.timeout)
+
+    async def remove(self, item: Step) -> None:
+        """Remove a container; anonymous volumes go unless a new container has taken them over."""
+        keeper = self.named(item.id or item.name)
+        await keeper.remove(with_anonymous=item.reason in ("down", "rm -v", "orphan"))
+        del self.keepers[keeper.id]
+        self.touch()
+
+    def _siblings(self) -> dict[str, str]:
+        found = {keeper.name: keeper.id for keeper in self.keepers.values()}
+        found.update({k.launch.service: k.id for k in self.keepers.values() if k.launch.number == 1})
+        return found
+
+    def _inherited(self, service: Service) -> tuple[tuple[tuple[Mount, ...], bool], ...]:
+        found = []
+        for text in service.volumes_from:
+            words = text.removeprefix("container:").split(":")
+            source = next(
+                (k for k in self.keepers.values() if words[0] in (k.launch.service, k.name)), None
+            )
+            if source is None:
+                raise ComposeError(f"service '{service.name}': volumes_from names '{words[0]}', which has no container")
+            found.append((source.launch.spec.mounts, words[-1] == "ro" and len(words) > 1))
+        return tuple(found)
+
+    # -- takeover -----------------------------------------------------------------------------------
+
+    async def adopt(self) -> None:
+        """Take over what a former supervisor left: records, running containers, pending restarts."""
+        states = {state.id: state for state in await self.runtime.adopt()}
+        for path in sorted((self.data / "containers").glob("*/launch.json")):
+            document = read_json(path)
+            if not document:
+                continue
+            launch = from_json(Launch, document)
+            keeper = self.keepers[launch.spec.id] = Keeper(launch, self.shop, facts(path.parent))
+            state = states.get(launch.spec.id)
+            if state is not None and state.status in ("running", "paused"):
+                self.attachments.adopt(launch, Path(f"/proc/{state.pid}/ns/net"), keeper.ports)
+                keeper.resume(state.started_at)
+            elif state is not None and state.exit is not None:
+                keeper.exit = state.exit
+                keeper.health = ""
+                self.attachments.unplug(launch)
+        for keeper in self.keepers.values():
+            if not keeper.running:
+                keeper.schedule_restart()
+
+    def _exited(self, id: str, record: ExitRecord) -> None:
+        keeper = self.keepers.get(id)
+        if keeper is not None:
+            keeper.exited(record)
+
+
+def network_spec(project: str, network: ModelNetwork) -> NetworkSpec:
+    """A network of the file in the words of ``netns``. Raises ComposeError for other drivers than bridge."""
+    if network.driver not in ("", "bridge", "default"):
+        raise ComposeError(
+            f"network '{network.key}': driver '{network.driver}' is not supported", hint="use 'driver: bridge'"
+        )
+    options = network.driver_opts
+    mtu = options.get("com.docker.network.driver.mtu", "")
+    return NetworkSpec(
+        name=network.name,
+        project=project,
+        bridge=options.get("com.docker.network.bridge.name", ""),
+        pools=tuple(
+            Pool(
+                subnet=p.subnet, ip_range=p.ip_range, gateway=p.gateway, reserved=tuple(p.aux_addresses.values())
+            )
+            for p in network.ipam
+        ),
+        internal=network.internal,
+        ipv4=network.enable_ipv4,
+        ipv6=network.enable_ipv6,
+        mtu=int(mtu) if mtu else None,
+        icc=options.get("com.docker.network.bridge.enable_icc", "true") != "false",
+        masquerade=options.get("com.docker.network.bridge.enable_ip_masquerade", "true") != "false",
+        labels={
+            **network.labels, label.PROJECT: project, label.NETWORK: network.key,
+            label.CONFIG_HASH: network_hash(network),
+        },
+    )  # fmt: skip
+
+
+def _code(record: ExitRecord | None) -> str:
+    return "?" if record is None or record.code is None else str(record.code)
+
+
+def _why(keeper: Keeper) -> str:
+    return keeper.exit.reason if keeper.exit else ""

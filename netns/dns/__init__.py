@@ -1,0 +1,1 @@
+"""Names inside networks: message (codec) and zone (who is called what) are pure; server and upstream act."""

@@ -1,0 +1,137 @@
+"""Who holds which network, address and port on this machine, on disk under RUN/networks.
+
+Comes in:  Network, Endpoint and PortSpec values.
+Goes out:  the same, read back; every change is one rename, made under one flock(2).
+Not here:  choosing addresses (ipam), making links (links).
+
+RUN/networks/<name>/network.json               Network
+RUN/networks/<name>/endpoints/<container>.json Lease
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from netns.naming import directory_name
+from netns.spec import Endpoint, EndpointSpec, Network, NetworkSpec, Pool, PortSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """One endpoint and what hangs on it.
+
+    project: whose supervisor made it. link: the host's end of the veth.
+    ports:   published by this endpoint (it holds the default route), ``published`` filled in.
+    """
+
+    endpoint: Endpoint
+    project: str = ""
+    link: str = ""
+    ports: tuple[PortSpec, ...] = field(default=())
+
+
+class Leases:
+    """The records under ``run``; reading needs no lock, since files appear by rename."""
+
+    def __init__(self, run: Path) -> None:
+        self.root = run / "networks"
+        self._lock = run / "networks.lock"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the machine-wide lock: one creator of networks and leases at a time."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def endpoints_directory(self, network: str) -> Path:
+        return self.root / directory_name(network) / "endpoints"
+
+    def write_network(self, network: Network) -> None:
+        directory = self.root / directory_name(network.spec.name)
+        (directory / "endpoints").mkdir(parents=True, exist_ok=True)
+        data = asdict_network(network)
+        write(directory / "network.json", data)
+
+    def network(self, name: str) -> Network | None:
+        data = read(self.root / directory_name(name) / "network.json")
+        return network_from(data) if data else None
+
+    def networks(self) -> list[Network]:
+        files = sorted(self.root.glob("*/network.json"))
+        return [network_from(data) for data in map(read, files) if data]
+
+    def forget_network(self, name: str) -> None:
+        shutil.rmtree(self.root / directory_name(name), ignore_errors=True)
+
+    def write(self, lease: Lease) -> None:
+        spec = lease.endpoint.spec
+        write(self.endpoints_directory(spec.network) / f"{spec.container}.json", asdict(lease))
+
+    def of_network(self, network: str) -> list[Lease]:
+        files = sorted(self.endpoints_directory(network).glob("*.json"))
+        return [lease_from(data) for data in map(read, files) if data]
+
+    def of_container(self, container: str) -> list[Lease]:
+        files = sorted(self.root.glob(f"*/endpoints/{container}.json"))
+        found = [lease_from(data) for data in map(read, files) if data]
+        return sorted(found, key=lambda lease: lease.endpoint.interface)
+
+    def forget(self, lease: Lease) -> None:
+        spec = lease.endpoint.spec
+        (self.endpoints_directory(spec.network) / f"{spec.container}.json").unlink(missing_ok=True)
+
+
+def write(path: Path, data: object) -> None:
+    """Write JSON by temporary file and rename. No fsync: RUN does not outlive a reboot."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(data, separators=(",", ":")))
+    temporary.rename(path)
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """The object in a file; None when it is missing or not whole."""
+    try:
+        data = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def asdict_network(network: Network) -> dict[str, Any]:
+    spec = network.spec
+    plain = {name: getattr(spec, name) for name in spec.__dataclass_fields__ if name != "labels"}
+    plain["pools"] = [asdict(pool) for pool in spec.pools]
+    out = {name: getattr(network, name) for name in network.__dataclass_fields__}
+    return out | {"spec": plain | {"labels": dict(spec.labels)}}
+
+
+def network_from(data: Mapping[str, Any]) -> Network:
+    spec = dict(data["spec"])
+    pools = tuple(Pool(**(pool | {"reserved": tuple(pool["reserved"])})) for pool in spec.pop("pools"))
+    return Network(**{**data, "spec": NetworkSpec(**spec, pools=pools)})
+
+
+def lease_from(data: Mapping[str, Any]) -> Lease:
+    endpoint = dict(data["endpoint"])
+    spec = dict(endpoint.pop("spec"))
+    for name in ("names", "link_local"):
+        spec[name] = tuple(spec[name])
+    return Lease(
+        endpoint=Endpoint(spec=EndpointSpec(**spec), **endpoint),
+        project=data["project"],
+        link=data["link"],
+        ports=tuple(PortSpec(**port) for port in data["ports"]),
+    )

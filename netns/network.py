@@ -1,0 +1,526 @@
+"""The front door: create, connect, disconnect, remove; and a bridge for image builds.
+
+Comes in:  NetworkSpec, EndpointSpec, PortSpec; the path of a network namespace.
+Goes out:  Network, Connection; records under RUN/networks that any process may read.
+Not here:  choosing (ipam), messages (netlink, nftables), names (dns).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from pathlib import Path
+
+from netns import ipam, naming
+from netns.errors import AddressTaken, NetworkFailure, NetworkInUse, NetworkNotFound
+from netns.leases import Lease, Leases
+from netns.links import Links, enable_forwarding, furnish
+from netns.nftables import ruleset
+from netns.nftables.apply import Firewall
+from netns.ports.forward import Forward, forward
+from netns.ports.reserve import Reservations, sweep_notes
+from netns.spec import Endpoint, EndpointSpec, Network, NetworkSpec, Pool, PortSpec
+
+RESOLV_CONF = Path("/etc/resolv.conf")
+BUILDS = NetworkSpec(name="pycompose_builds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """A plugged container: endpoints in order of attachment, ports with ``published`` filled in."""
+
+    endpoints: tuple[Endpoint, ...]
+    ports: tuple[PortSpec, ...] = ()
+
+
+class Networks:
+    """The networks of this machine. Reading needs no rights; one object per thread."""
+
+    def __init__(self, run: Path, project: str = "") -> None:
+        """run: the machine-wide RUN directory. project: written into what this object makes."""
+        self.notices: list[str] = []
+        self._run, self._project = run, project
+        self._leases = Leases(run)
+        self._reservations = Reservations(run)
+        self._forwards: dict[str, list[Forward]] = {}
+        self._former: dict[tuple[str, str], Endpoint] = {}
+        self._opened: tuple[Links, Firewall] | None = None
+
+    # reading
+
+    def find(self, name: str) -> Network | None:
+        return self._leases.network(name)
+
+    def all(self) -> list[Network]:
+        return self._leases.networks()
+
+    def endpoints(self, name: str) -> list[Endpoint]:
+        return [lease.endpoint for lease in self._leases.of_network(name)]
+
+    def endpoints_directory(self, name: str) -> Path:
+        """The directory whose change time tells that endpoints of ``name`` came or went."""
+        return self._leases.endpoints_directory(name)
+
+    def published(self, container: str) -> tuple[PortSpec, ...]:
+        """The ports of a connected container, ``published`` filled in."""
+        return tuple(port for lease in self._leases.of_container(container) for port in lease.ports)
+
+    # networks
+
+    def create(self, spec: NetworkSpec) -> Network:
+        """Make a network, or bring back what is missing of one that is recorded. Idempotent.
+
+        Raises AddressTaken when a subnet belongs to somebody else, AddressesExhausted,
+        NetworkFailure for what the kernel refuses.
+        """
+        with self._leases.locked(), _kernel_says(f"network '{spec.name}' cannot be created"):
+            network = self._leases.network(spec.name)
+            fresh = network is None
+            with ExitStack() as undo:
+                if network is None:
+                    network = self._plan(spec)
+                    undo.callback(self._erase, network)
+                self._realize(network, fresh=fresh)
+                self._leases.write_network(network)
+                undo.pop_all()
+        return network
+
+    def remove(self, name: str) -> None:
+        """Remove a network with its bridge and rules. Nothing happens when there is none.
+
+        Raises NetworkInUse while endpoints remain.
+        """
+        with self._leases.locked():
+            leases = self._leases.of_network(name)
+            if leases:
+                holders = ", ".join(sorted(_title(lease) for lease in leases)[:5])
+                raise NetworkInUse(
+                    f"network '{name}' still has {len(leases)} endpoints: {holders}",
+                    hint="stop the containers that use it first",
+                )
+            if network := self._leases.network(name):
+                self._erase(network)
+            self._leases.forget_network(name)
+
+    # containers
+
+    def reserve(self, container: str, ports: Sequence[PortSpec], *, name: str = "") -> tuple[PortSpec, ...]:
+        """Bind the published ports of ``container`` before anything starts; ``connect`` uses them.
+
+        Returns them with ``published`` filled in. Raises PortBusy naming the holder.
+        """
+        return self._reservations.reserve(container, ports, project=self._project, name=name)
+
+    def connect(
+        self, netns: Path, endpoints: Sequence[EndpointSpec], ports: Sequence[PortSpec] = ()
+    ) -> Connection:
+        """Plug the namespace ``netns`` into networks and publish ``ports``. All or nothing.
+
+        endpoints: all of one container, which is not connected yet.
+        Raises NetworkNotFound, AddressTaken, AddressesExhausted, PortBusy, NetworkFailure.
+        """
+        if not endpoints:
+            return Connection(endpoints=())
+        links, _ = self._kernel()
+        ordered = sorted(endpoints, key=lambda e: -e.priority)
+        container, name = ordered[0].container, ordered[0].container_name
+        with ExitStack() as undo, _kernel_says(f"container {name or container[:12]} cannot be connected"):
+            if ports:
+                ports = self.reserve(container, ports, name=name)
+                undo.callback(self._reservations.release, container)
+            with self._leases.locked():
+                plugged = [self._lease(spec, n, ordered) for n, spec in enumerate(ordered)]
+                gateway = _default(plugged)
+                leases = [self._leased(network, endpoint) for network, endpoint in plugged]
+                if gateway and ports:
+                    at = plugged.index(gateway)
+                    leases[at] = replace(leases[at], ports=tuple(ports))
+                for lease in leases:
+                    undo.callback(self._leases.forget, lease)
+                    self._leases.write(lease)
+            descriptor = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
+            undo.callback(os.close, descriptor)
+            for (network, endpoint), lease in zip(plugged, leases, strict=True):
+                undo.callback(links.delete, lease.link)
+                links.plug(network, endpoint, lease.link, descriptor, hairpin=bool(ports))
+            six = _default([pair for pair in plugged if pair[0].gateway6])
+            furnish(netns, plugged, gateway[0].gateway4 if gateway else "", six[0].gateway6 if six else "")
+            if ports:
+                undo.callback(self._unpublish, container, leases)
+                self._publish(container, gateway, ports)
+            undo.pop_all()
+            os.close(descriptor)
+        return Connection(endpoints=tuple(e for _, e in plugged), ports=tuple(ports) if gateway else ())
+
+    def disconnect(self, container: str, *, keep_ports: bool = False) -> None:
+        """Give back addresses and published ports; the links die with the namespace. Idempotent.
+
+        keep_ports: the ports stay reserved, for a container that is about to start again.
+        """
+        leases = self._leases.of_container(container)
+        self._unpublish(container, leases)
+        for lease in leases:
+            spec = lease.endpoint.spec
+            self._former[spec.network, container] = lease.endpoint
+            self._leases.forget(lease)
+        if not keep_ports:
+            self._reservations.release(container)
+
+    def forget(self, container: str) -> None:
+        """Disconnect for good: its former addresses are no longer kept for it."""
+        self.disconnect(container)
+        for key in [key for key in self._former if key[1] == container]:
+            del self._former[key]
+
+    def adopt(self, container: str) -> Connection | None:
+        """Take over a container that a dead supervisor connected: its ports are reserved and led again.
+
+        Returns None when it has no endpoints. A port that somebody grabbed meanwhile becomes a notice:
+        the kernel still leads IPv4 to the container.
+        """
+        sweep_notes(self._run)
+        leases = self._leases.of_container(container)
+        if not leases:
+            return None
+        for lease in leases:
+            self.create(self._network(lease.endpoint.spec.network).spec)
+            if lease.ports:
+                self._take_over(container, lease)
+        ports = tuple(port for lease in leases for port in lease.ports)
+        return Connection(endpoints=tuple(lease.endpoint for lease in leases), ports=ports)
+
+    def close(self) -> None:
+        """Let go of sockets; what is connected stays connected."""
+        for container in list(self._forwards):
+            self._stop_forwards(container)
+        self._reservations.close()
+        if self._opened:
+            for opened in self._opened:
+                opened.close()
+            self._opened = None
+
+    # how
+
+    def _kernel(self) -> tuple[Links, Firewall]:
+        if self._opened is None:
+            self._opened = (Links(), Firewall())
+        return self._opened
+
+    def _network(self, name: str) -> Network:
+        network = self._leases.network(name)
+        if network is None:
+            raise NetworkNotFound(
+                f"network '{name}' does not exist on this machine",
+                hint="an external network must be created by the project that owns it",
+            )
+        return network
+
+    def _plan(self, spec: NetworkSpec) -> Network:
+        """Choose link name, subnets and MTU of a new network."""
+        links, _ = self._kernel()
+        bridge = spec.bridge or naming.bridge_name(spec.name)
+        own = links.index(bridge)
+        routes = list(links.routes())
+        named = [(s, f"network '{n.spec.name}'{_of(n)}") for n in self.all() for s in _subnets(n)]
+        hosts = [(route, "a route of the host") for route, link in routes if not own or link != own]
+        servers = [ipam.parse_subnet(s.split("%")[0]) for s in naming.nameservers(_host_resolv_conf())]
+        taken = [subnet for subnet, _ in named + hosts] + servers
+        four, gateway4 = "", ""
+        if spec.ipv4:
+            pool = _pool(spec, 4)
+            subnet = _wanted(pool, named, hosts) if pool else ipam.choose_subnet(spec.name, taken)
+            four, gateway4 = str(subnet), str(ipam.gateway_of(subnet, pool))
+        six, gateway6 = "", ""
+        if spec.ipv6:
+            pool = _pool(spec, 6)
+            subnet = _wanted(pool, named, hosts) if pool else ipam.choose_subnet6(spec.name, taken)
+            six, gateway6 = str(subnet), str(ipam.gateway_of(subnet, pool))
+        return Network(
+            spec=spec,
+            bridge=bridge,
+            subnet4=four,
+            gateway4=gateway4,
+            subnet6=six,
+            gateway6=gateway6,
+            mtu=spec.mtu or links.default_mtu(routes),
+        )
+
+    def _realize(self, network: Network, *, fresh: bool) -> None:
+        """Bring bridge, sysctls and rules into being; of a recorded network only what is missing."""
+        links, firewall = self._kernel()
+        table = ruleset.table_name(network)
+        if fresh and links.index(network.bridge):
+            if network.spec.bridge and not firewall.has(table):
+                raise AddressTaken(
+                    f"link '{network.bridge}' exists already and is not a bridge of ours",
+                    hint="choose another name for the bridge of this network",
+                )
+            links.delete(network.bridge)  # left by a run that crashed
+        missing = fresh or not firewall.has(table)
+        if missing:
+            firewall.commit(ruleset.network_rules(network))
+        links.make_bridge(network)
+        if not network.spec.internal:
+            self._notice(*enable_forwarding(ipv6=bool(network.subnet6)))
+        if fresh:
+            self._notice(*map(_dropping, firewall.dropping()))
+        elif missing:
+            self._lead_again(network)
+
+    def _lead_again(self, network: Network) -> None:
+        """Published ports of a table that somebody flushed."""
+        _, firewall = self._kernel()
+        for lease in self._leases.of_network(network.spec.name):
+            for port in _by_kernel(lease.ports, lease.endpoint):
+                firewall.commit([ruleset.add_port(network, port, lease.endpoint.ipv4)])
+
+    def _erase(self, network: Network) -> None:
+        links, firewall = self._kernel()
+        firewall.remove([ruleset.remove_network(network)])
+        links.delete(network.bridge)
+
+    def _lease(
+        self, spec: EndpointSpec, order: int, all_of: Sequence[EndpointSpec]
+    ) -> tuple[Network, Endpoint]:
+        """Choose the addresses, MAC and interface name of one endpoint; the lock is held."""
+        network = self._network(spec.network)
+        holders: dict[ipam.Address, str] = {}
+        for lease in self._leases.of_network(spec.network):
+            if lease.endpoint.spec.container == spec.container:
+                continue
+            for address in (lease.endpoint.ipv4, lease.endpoint.ipv6):
+                if address:
+                    holders[ip_address(address)] = _title(lease)
+        former = self._former.get((spec.network, spec.container))
+        four = _choose(network, spec.ipv4, former.ipv4 if former else "", holders, 4)
+        six = _choose(network, spec.ipv6, former.ipv6 if former else "", holders, 6)
+        endpoint = Endpoint(
+            spec=spec,
+            ipv4=four,
+            ipv6=six,
+            mac=spec.mac or naming.mac_address(four or six, spec.network),
+            interface=spec.interface or _interface(order, all_of),
+        )
+        return network, endpoint
+
+    def _leased(self, network: Network, endpoint: Endpoint) -> Lease:
+        spec = endpoint.spec
+        link = naming.veth_name(spec.network, spec.container, secrets.token_hex(4))
+        return Lease(endpoint=endpoint, project=self._project or network.spec.project, link=link)
+
+    def _publish(
+        self, container: str, gateway: tuple[Network, Endpoint] | None, ports: Sequence[PortSpec]
+    ) -> None:
+        if gateway is None:
+            self._notice(
+                f"container {container[:12]} is on internal networks only: its ports stay unpublished"
+            )
+            return
+        network, endpoint = gateway
+        _, firewall = self._kernel()
+        chosen = _by_kernel(ports, endpoint)
+        firewall.commit([ruleset.add_port(network, port, endpoint.ipv4) for port in chosen])
+        self._start_forwards(container, endpoint)
+
+    def _start_forwards(self, container: str, endpoint: Endpoint) -> None:
+        """IPv6 of the host, and IPv4 towards a container without it; needs a running loop."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        self._stop_forwards(container)
+        running = self._forwards.setdefault(container, [])
+        address = endpoint.ipv4 or endpoint.ipv6
+        for held in self._reservations.of(container):
+            for used in (held.six, None if endpoint.ipv4 else held.four):
+                if used is not None:
+                    running.append(forward(loop, used, address, held.port.target))
+
+    def _stop_forwards(self, container: str) -> None:
+        for running in self._forwards.pop(container, []):
+            running.stop()
+
+    def _unpublish(self, container: str, leases: Sequence[Lease]) -> None:
+        self._stop_forwards(container)
+        for lease in leases:
+            network = self._leases.network(lease.endpoint.spec.network)
+            if network and lease.ports:
+                chosen = _by_kernel(lease.ports, lease.endpoint)
+                self._kernel()[1].remove([ruleset.remove_port(network, port) for port in chosen])
+
+    def _take_over(self, container: str, lease: Lease) -> None:
+        spec = lease.endpoint.spec
+        try:
+            self.reserve(container, lease.ports, name=spec.container_name)
+        except NetworkFailure as error:
+            self._notice(f"{error.message}; it is still led to container {_title(lease)}")
+        self._publish(container, (self._network(spec.network), lease.endpoint), lease.ports)
+
+    def _notice(self, *sentences: str) -> None:
+        self.notices += [sentence for sentence in sentences if sentence not in self.notices]
+
+
+def _choose(
+    network: Network, static: str, former: str, holders: dict[ipam.Address, str], version: int
+) -> str:
+    """One address: the static one, the former one if free, else the next free one; "" without the family."""
+    text = network.subnet4 if version == 4 else network.subnet6
+    if not text:
+        if static:
+            raise NetworkFailure(f"network '{network.spec.name}' has no IPv{version} subnet for {static}")
+        return ""
+    subnet, pool = ipam.parse_subnet(text), _pool(network.spec, version)
+    own = ipam.parse_address(network.gateway4 if version == 4 else network.gateway6)
+    kept: dict[ipam.Address, str] = {own: "the gateway"}
+    for reserved in pool.reserved if pool else ():
+        kept[ipam.parse_address(reserved, "aux_address")] = "aux_addresses"
+    if static:
+        return str(ipam.claim(static, subnet, kept | holders, network.spec.name))
+    if former and ip_address(former) not in kept | holders:
+        return former
+    within = ipam.parse_subnet(pool.ip_range, "ip_range") if pool and pool.ip_range else None
+    return str(ipam.next_free(subnet, (kept | holders).keys(), within))
+
+
+def _default(plugged: Sequence[tuple[Network, Endpoint]]) -> tuple[Network, Endpoint] | None:
+    """The endpoint that holds the default route: highest gw_priority, then priority, then name."""
+    outward = [pair for pair in plugged if not pair[0].spec.internal]
+    outward.sort(key=lambda p: (-p[1].spec.gw_priority, -p[1].spec.priority, p[0].spec.name))
+    return outward[0] if outward else None
+
+
+def _interface(order: int, endpoints: Sequence[EndpointSpec]) -> str:
+    """``eth<n>``: the n-th of those without a name of their own, skipping names that are taken."""
+    fixed = {spec.interface for spec in endpoints}
+    free = (name for n in range(len(endpoints) * 2) if (name := f"eth{n}") not in fixed)
+    names = [spec.interface or next(free) for spec in endpoints]
+    return names[order]
+
+
+def _pool(spec: NetworkSpec, version: int) -> Pool | None:
+    """The first pool of a family that names a subnet."""
+    for pool in spec.pools:
+        if pool.subnet and ipam.parse_subnet(pool.subnet).version == version:
+            return pool
+    return None
+
+
+def _wanted(
+    pool: Pool, named: list[tuple[ipam.Subnet, str]], hosts: list[tuple[ipam.Subnet, str]]
+) -> ipam.Subnet:
+    """A subnet given in the file. Wider routes of the host are fine: ours is more specific."""
+    subnet = ipam.parse_subnet(pool.subnet)
+    inner = [(s, w) for s, w in hosts if s.version == subnet.version and s.prefixlen >= subnet.prefixlen]
+    if who := ipam.clash(subnet, named + inner):
+        raise AddressTaken(
+            f"subnet {subnet} overlaps {who}", hint="choose another subnet, or leave the choice to pycompose"
+        )
+    return subnet
+
+
+def _subnets(network: Network) -> Iterator[ipam.Subnet]:
+    for text in (network.subnet4, network.subnet6):
+        if text:
+            yield ipam.parse_subnet(text)
+
+
+def _of(network: Network) -> str:
+    return f" of project '{network.spec.project}'" if network.spec.project else ""
+
+
+def _title(lease: Lease) -> str:
+    name = lease.endpoint.spec.container_name or lease.endpoint.spec.container[:12]
+    return f"'{name}'" + (f" of project '{lease.project}'" if lease.project else "")
+
+
+def _by_kernel(ports: Sequence[PortSpec], endpoint: Endpoint) -> list[PortSpec]:
+    """The ports that DNAT leads: those on IPv4 addresses, towards a container that has one."""
+    return [port for port in ports if endpoint.ipv4 and ":" not in port.host_ip]
+
+
+def _dropping(table: str) -> str:
+    return (
+        f"table '{table}' of another firewall drops forwarded packets by policy: "
+        "allow the bridges pc-* there if containers cannot reach the network"
+    )
+
+
+def _host_resolv_conf() -> str:
+    try:
+        return RESOLV_CONF.read_text()
+    except OSError:
+        return ""
+
+
+@contextmanager
+def _kernel_says(what: str) -> Iterator[None]:
+    """Turn a refusal of the kernel into a sentence."""
+    try:
+        yield
+    except PermissionError as error:
+        raise NetworkFailure(f"{what}: {error}", hint="networks need root (CAP_NET_ADMIN)") from error
+    except OSError as error:
+        raise NetworkFailure(f"{what}: {error}") from error
+
+
+@contextmanager
+def build_network(run: Path, dns: Sequence[str] = ()) -> Iterator[Callable[[Path], None]]:
+    """A network for the containers of image builds, with names; shared by builds that run at once.
+
+    Gives a function that plugs the namespace at a path in. For synchronous callers: names are served
+    by a thread. At the end the containers are unplugged, and the last build removes the bridge.
+    """
+    from netns.dns.server import Server  # asyncio's full weight only where a build runs
+
+    networks, loop = Networks(run), asyncio.new_event_loop()
+    server, plugged = Server(loop, networks), list[str]()
+    thread = threading.Thread(target=loop.run_forever, name="build names", daemon=True)
+
+    def connect(netns: Path) -> None:
+        if not thread.is_alive():
+            _sweep_builds(networks)
+            networks.create(BUILDS)
+            thread.start()
+        container = secrets.token_hex(32)
+        title = f"build-{os.getpid()}-{len(plugged)}"
+        plugged.append(container)
+        networks.connect(
+            netns, [EndpointSpec(network=BUILDS.name, container=container, container_name=title)]
+        )
+        asyncio.run_coroutine_threadsafe(serve(container, netns), loop).result(10)
+
+    async def serve(container: str, netns: Path) -> None:
+        server.attach(container, netns, [BUILDS.name], dns=dns)
+
+    async def end() -> None:
+        server.close()
+
+    try:
+        yield connect
+    finally:
+        if thread.is_alive():
+            asyncio.run_coroutine_threadsafe(end(), loop).result(10)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            for container in plugged:
+                networks.forget(container)
+            try:
+                networks.remove(BUILDS.name)
+            except NetworkInUse:
+                pass  # another build is still running
+        loop.close()
+        networks.close()
+
+
+def _sweep_builds(networks: Networks) -> None:
+    """Forget endpoints of builds whose process was killed."""
+    for endpoint in networks.endpoints(BUILDS.name):
+        pid = endpoint.spec.container_name.split("-")[1]
+        if not Path(f"/proc/{pid}").exists():
+            networks.forget(endpoint.spec.container)

@@ -1,0 +1,155 @@
+"""Pack nf_tables objects: tables, chains, rules made of expressions, maps and their elements.
+
+Comes in:  names, numbers, expression values.
+Goes out:  ``netlink.Message`` values for one batch.
+Not here:  which rules a network needs (ruleset), sending (apply).
+Source: include/uapi/linux/netfilter/nf_tables.h. All numbers of attributes are big endian, register
+contents are as on the wire or, for ct and fib, in the order of this machine.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from netns.netlink import Flag, Message, attr, nest, text
+
+INET, IPV4, IPV6 = 1, 2, 10
+PREROUTING, FORWARD, OUTPUT, POSTROUTING = 0, 2, 3, 4
+DROP, ACCEPT = 0, 1
+META_IIFNAME, META_OIFNAME, META_NFPROTO, META_L4PROTO = 6, 7, 15, 16
+CT_STATE, CT_STATUS = 0, 2
+ESTABLISHED, RELATED, DNATTED = 2, 4, 0x20  # NF_CT_STATE_BIT values; IPS_DST_NAT
+NETWORK, TRANSPORT = 1, 2
+EQUAL, UNEQUAL = 0, 1
+RTN_LOCAL = 2
+IPV4_ADDRESS, PROTOCOL, SERVICE = 7, 12, 13  # data types as nft(8) prints them
+TYPE_BITS = 6
+WORD = 8  # NFT_REG32_00; WORD + n is the n-th register of four bytes
+MAP = 8  # NFT_SET_MAP
+_NFTABLES = 10
+_NEWTABLE, GETTABLE, _DELTABLE, _NEWCHAIN, GETCHAIN, _NEWRULE = 0, 1, 2, 3, 4, 6
+_NEWSET, _NEWSETELEM, GETSETELEM, _DELSETELEM = 9, 12, 13, 14
+
+
+def message(
+    kind: int, *parts: bytes, family: int = INET, flags: Flag = Flag.NONE, about: str = ""
+) -> Message:
+    """One message of the nf_tables subsystem: struct nfgenmsg, then attributes."""
+    body = struct.pack(">BBH", family, 0, 0) + b"".join(parts)
+    return Message((_NFTABLES << 8) | kind, body, flags, about)
+
+
+def begin() -> Message:
+    return Message(0x10, struct.pack(">BBH", 0, 0, _NFTABLES), about="batch")
+
+
+def end() -> Message:
+    return Message(0x11, struct.pack(">BBH", 0, 0, _NFTABLES), about="batch")
+
+
+def number(kind: int, value: int) -> bytes:
+    return attr(kind, struct.pack(">I", value & 0xFFFFFFFF))
+
+
+def table(name: str) -> Message:
+    return message(_NEWTABLE, text(1, name), flags=Flag.CREATE, about=f"add table {name}")
+
+
+def delete_table(name: str) -> Message:
+    return message(_DELTABLE, text(1, name), about=f"delete table {name}")
+
+
+def chain(table: str, name: str, kind: str, hook: int, priority: int) -> Message:
+    """A base chain with policy accept; ``kind`` is "filter" or "nat"."""
+    place = nest(4, number(1, hook), number(2, priority))
+    parts = (text(1, table), text(3, name), place, number(5, ACCEPT), text(7, kind))
+    return message(_NEWCHAIN, *parts, flags=Flag.CREATE, about=f"add chain {table} {name}")
+
+
+def rule(table: str, chain: str, *expressions: bytes) -> Message:
+    """Append one rule: expressions run left to right, the first that does not match ends it."""
+    parts = (text(1, table), text(2, chain), nest(4, *expressions))
+    return message(_NEWRULE, *parts, flags=Flag.CREATE | Flag.APPEND, about=f"add rule to {table} {chain}")
+
+
+def mapping(table: str, name: str, key: Sequence[int], data: Sequence[int], identity: int) -> Message:
+    """A map from one concatenation of types to another; every part takes four bytes."""
+    parts = (
+        text(1, table),
+        text(2, name),
+        number(3, MAP),
+        number(4, concatenation(key)),
+        number(5, 4 * len(key)),
+        number(6, concatenation(data)),
+        number(7, 4 * len(data)),
+        number(10, identity),
+    )
+    return message(_NEWSET, *parts, flags=Flag.CREATE, about=f"add map {table} {name}")
+
+
+def concatenation(types: Sequence[int]) -> int:
+    """The type number of ``a . b . c``."""
+    value = 0
+    for kind in types:
+        value = value << TYPE_BITS | kind
+    return value
+
+
+def add_element(table: str, name: str, key: bytes, data: bytes) -> Message:
+    element = nest(1, nest(1, attr(1, key)), nest(2, attr(1, data)))
+    parts = (text(1, table), text(2, name), nest(3, element))
+    return message(_NEWSETELEM, *parts, flags=Flag.CREATE, about=f"add element to {table} {name}")
+
+
+def delete_element(table: str, name: str, key: bytes) -> Message:
+    parts = (text(1, table), text(2, name), nest(3, nest(1, nest(1, attr(1, key)))))
+    return message(_DELSETELEM, *parts, about=f"delete element of {table} {name}")
+
+
+def expression(name: str, *parts: bytes) -> bytes:
+    return nest(1, text(1, name), nest(2, *parts))
+
+
+def meta(key: int, register: int = 1) -> bytes:
+    return expression("meta", number(1, register), number(2, key))
+
+
+def compare(value: bytes, operation: int = EQUAL, register: int = 1) -> bytes:
+    return expression("cmp", number(1, register), number(2, operation), nest(3, attr(1, value)))
+
+
+def payload(base: int, offset: int, size: int, register: int = 1) -> bytes:
+    return expression("payload", number(1, register), number(2, base), number(3, offset), number(4, size))
+
+
+def mask(value: bytes, register: int = 1) -> bytes:
+    """Keep the bits of ``register`` that are set in ``value``."""
+    parts = (number(1, register), number(2, register), number(3, len(value)))
+    return expression("bitwise", *parts, nest(4, attr(1, value)), nest(5, attr(1, bytes(len(value)))))
+
+
+def ct(key: int, register: int = 1) -> bytes:
+    return expression("ct", number(1, register), number(2, key))
+
+
+def lookup(name: str, identity: int, source: int, target: int) -> bytes:
+    return expression("lookup", text(1, name), number(2, source), number(3, target), number(4, identity))
+
+
+def destination_type() -> bytes:
+    """``fib daddr type`` into register 1."""
+    return expression("fib", number(1, 1), number(2, 3), number(3, 2))
+
+
+def dnat(address: int, port: int) -> bytes:
+    """Rewrite the destination (IPv4) to what the two registers hold."""
+    return expression("nat", number(1, 1), number(2, IPV4), number(3, address), number(5, port), number(7, 2))
+
+
+def masquerade() -> bytes:
+    return expression("masq")
+
+
+def verdict(code: int) -> bytes:
+    return expression("immediate", number(1, 0), nest(2, nest(2, number(1, code))))

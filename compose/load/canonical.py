@@ -1,0 +1,115 @@
+"""The canonical model: what the whole project means, written out in full.
+
+Comes in:  the merged tree and what was found out about the project.
+Goes out:  a JSON-able dict as ``config --format json`` shows it, plus ``x-pycompose``: what a Project
+           needs beyond that. ``printed`` gives the form for people and other programs.
+Not here:  frozen values (``bind``), refusing what cannot be (``check``).
+Source: docker compose 2.40, ``config --format json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from compose.load.tree import Map, plain
+
+EXTRA = "x-pycompose"
+_SECTIONS = ("networks", "volumes", "configs", "secrets")
+
+
+def canonical(tree: Map, name: str) -> dict[str, Any]:
+    """The model of the active services of ``tree``, which has passed ``check``."""
+    model: dict[str, Any] = {"name": name}
+    model |= {key: plain(value) for key, value in tree.items() if key.startswith("x-")}
+    model["services"] = {key: _service(plain(entry)) for key, entry in (tree.get("services") or {}).items()}
+    for section in _SECTIONS:
+        used = _used(section, model["services"])
+        declared = tree.get(section) or {}
+        entries = {key: plain(declared.get(key)) or {} for key in (*declared, *sorted(used)) if key in used}
+        if entries:
+            model[section] = {key: _resource(section, key, entry, name) for key, entry in entries.items()}
+    models = {key: _model(key, plain(entry)) for key, entry in (tree.get("models") or {}).items()}
+    if models:
+        model["models"] = models
+    return model
+
+
+def _service(entry: dict[str, Any]) -> dict[str, Any]:
+    """One service with its defaults; empty attributes vanish."""
+    for key in ("command", "entrypoint"):
+        entry.setdefault(key, None)
+    if not entry.get("network_mode") and "provider" not in entry and not entry.get("networks"):
+        entry["networks"] = {"default": None}
+    if not entry.get("networks"):
+        entry.pop("networks", None)
+    build = entry.get("build")
+    if build is not None:
+        _build(build)
+    deploy = entry.get("deploy")
+    if deploy is not None:
+        deploy.setdefault("resources", {})
+        deploy.setdefault("placement", {})
+    if entry.get("pull_policy") == "if_not_present":
+        entry["pull_policy"] = "missing"
+    return {key: value for key, value in entry.items() if value or not _vanishes(key, value)}
+
+
+def _vanishes(key: str, value: object) -> bool:
+    if key in ("command", "entrypoint", "networks", "healthcheck", "deploy", "build"):
+        return False
+    if key in ("attach", "init"):
+        return value is None
+    return value is None or value is False or value == "" or value == [] or value == {} or value == 0
+
+
+def _build(build: dict[str, Any]) -> None:
+    if "dockerfile_inline" not in build:
+        build.setdefault("dockerfile", "Dockerfile")
+    args = build.get("args")
+    if args is not None:
+        build["args"] = {key: value for key, value in args.items() if value is not None}
+
+
+def _used(section: str, services: Mapping[str, Any]) -> set[str]:
+    """The keys of ``section`` that active services use."""
+    used: set[str] = set()
+    for service in services.values():
+        if section == "networks":
+            used |= set(service.get("networks") or ())
+        elif section == "volumes":
+            mounts = service.get("volumes") or ()
+            used |= {m["source"] for m in mounts if m.get("type") == "volume" and m.get("source")}
+        else:
+            used |= {mount["source"] for mount in service.get(section) or ()}
+            used |= {mount["source"] for mount in (service.get("build") or {}).get(section) or ()}
+    return used
+
+
+def _resource(section: str, key: str, entry: dict[str, Any], project: str) -> dict[str, Any]:
+    external = bool(entry.get("external"))
+    result = {"name": entry.get("name") or (key if external else f"{project}_{key}"), **entry}
+    result["name"] = result["name"] or key
+    if section == "networks":
+        result.setdefault("ipam", {})
+    return {k: v for k, v in result.items() if k == "ipam" or not (v is False or v is None)}
+
+
+def _model(key: str, entry: dict[str, Any]) -> dict[str, Any]:
+    return {**entry, "name": entry.get("name") or key}
+
+
+def printed(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The model for output: keys sorted, every literal dollar doubled, our own additions left out."""
+    shown: dict[str, Any] = _escaped({key: value for key, value in model.items() if key != EXTRA})
+    return shown
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("$", "$$")
+    if isinstance(value, Mapping):
+        return {key: _escaped(value[key]) for key in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [_escaped(entry) for entry in value]
+    return value

@@ -1,0 +1,203 @@
+"""What a schema cannot say: references that lead nowhere, attributes that exclude each other.
+
+Comes in:  the merged tree with its active services; names of the inactive ones.
+Goes out:  a list of errors with their places; empty when the project is consistent.
+Source: Compose Specification; the rules of docker compose 2.40.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from compose.errors import ComposeError, FileInvalid, Where
+from compose.load.problems import Problems
+from compose.load.tree import Map, place
+
+_NAMESPACES = ("network_mode", "ipc", "pid", "uts", "cgroup")
+
+
+def check(tree: Map, disabled: Collection[str]) -> list[ComposeError]:
+    """Every inconsistency of the project."""
+    problems = Problems()
+    for name in tree.get("services") or ():
+        _Service(tree, name, disabled, problems).check()
+    for section in ("networks", "volumes"):
+        for key, entry in (tree.get(section) or Map()).items():
+            _external(tree, section, key, entry or Map(), problems)
+    for section in ("configs", "secrets"):
+        for key, entry in (tree.get(section) or Map()).items():
+            _file_object(tree, section, key, entry or Map(), problems)
+    return problems.errors
+
+
+class _Service:
+    def __init__(self, tree: Map, name: str, disabled: Collection[str], problems: Problems) -> None:
+        self._tree = tree
+        self._name = name
+        self._service = tree["services"][name]
+        self._disabled = disabled
+        self._problems = problems
+
+    def check(self) -> None:
+        self._source()
+        self._networks()
+        self._dependencies()
+        self._mounts()
+        self._models()
+        self._limits()
+
+    def _fail(self, message: str, *path: str | int, hint: str = "") -> None:
+        full = ("services", self._name, *path)
+        self._problems.errors.append(
+            FileInvalid(
+                f"service '{self._name}' {message}",
+                hint=hint,
+                where=place(self._tree, full),
+                path=_dotted(full),
+            )
+        )
+
+    def _source(self) -> None:
+        service = self._service
+        if not service.get("image") and not service.get("build") and not service.get("provider"):
+            self._fail("has neither an image nor a build", hint="add 'image:' or 'build:'")
+        build = service.get("build")
+        if build and build.get("dockerfile") and build.get("dockerfile_inline"):
+            self._fail("gives both 'dockerfile' and 'dockerfile_inline'", "build", "dockerfile_inline")
+        platforms, platform = (build or {}).get("platforms"), service.get("platform")
+        if platforms and platform and platform not in platforms:
+            self._fail(f"has platform '{platform}', which is not in 'build.platforms'", "platform")
+
+    def _networks(self) -> None:
+        networks = self._service.get("networks")
+        if networks and self._service.get("network_mode"):
+            self._fail("gives both 'network_mode' and 'networks'", "network_mode", hint="remove one of them")
+        for network in networks or ():
+            if network != "default":
+                self._reference("networks", network, "joins network", "networks", network)
+
+    def _reference(self, section: str, key: str, verb: str, *path: str | int) -> None:
+        known = list(self._tree.get(section) or ())
+        if key not in known:
+            hint = _close(key, known) or f"declare it under '{section}:'"
+            self._fail(f"{verb} '{key}', which is not defined", *path, hint=hint)
+
+    def _dependencies(self) -> None:
+        for name, how in self._references():
+            if name in self._tree["services"]:
+                continue
+            if name in self._disabled:
+                hint = f"activate one of its profiles, or name '{name}' on the command line"
+                self._fail(f"depends on service '{name}', whose profiles are not active", *how, hint=hint)
+            else:
+                known = [*self._tree["services"], *self._disabled]
+                self._fail(
+                    f"depends on service '{name}', which is not defined", *how, hint=_close(name, known)
+                )
+
+    def _references(self) -> list[tuple[str, tuple[str | int, ...]]]:
+        service = self._service
+        found: list[tuple[str, tuple[str | int, ...]]] = []
+        found += [(name, ("depends_on", name)) for name in service.get("depends_on") or ()]
+        found += [(text.partition(":")[0], ("links", i)) for i, text in enumerate(service.get("links") or ())]
+        for key in _NAMESPACES:
+            mode = service.get(key)
+            if isinstance(mode, str) and mode.startswith("service:"):
+                found.append((mode.partition(":")[2], (key,)))
+        for index, text in enumerate(service.get("volumes_from") or ()):
+            if not text.startswith("container:"):
+                found.append((text.partition(":")[0], ("volumes_from", index)))
+        contexts: Mapping[str, Any] = (service.get("build") or {}).get("additional_contexts") or {}
+        for key, text in contexts.items():
+            if isinstance(text, str) and text.startswith("service:"):
+                found.append((text.partition(":")[2], ("build", "additional_contexts", key)))
+        return found
+
+    def _mounts(self) -> None:
+        service = self._service
+        for index, mount in enumerate(service.get("volumes") or ()):
+            if mount.get("type") == "volume" and mount.get("source"):
+                self._reference("volumes", mount["source"], "uses volume", "volumes", index)
+            elif mount.get("type") == "bind" and not mount.get("source"):
+                self._fail("has a bind mount without 'source'", "volumes", index)
+            if not mount.get("target"):
+                self._fail("has a volume without 'target'", "volumes", index)
+        for section in ("configs", "secrets"):
+            for index, mount in enumerate(service.get(section) or ()):
+                self._reference(section, mount.get("source", ""), f"uses {section[:-1]}", section, index)
+        for index, mount in enumerate((service.get("build") or {}).get("secrets") or ()):
+            self._reference(
+                "secrets", mount.get("source", ""), "builds with secret", "build", "secrets", index
+            )
+
+    def _models(self) -> None:
+        for key in self._service.get("models") or ():
+            self._reference("models", key, "uses model", "models", key)
+
+    def _limits(self) -> None:
+        service = self._service
+        deploy = service.get("deploy") or {}
+        limits = (deploy.get("resources") or {}).get("limits") or {}
+        reserved = (deploy.get("resources") or {}).get("reservations") or {}
+        for key, other, path in (
+            ("scale", deploy.get("replicas"), "deploy.replicas"),
+            ("mem_limit", limits.get("memory"), "deploy.resources.limits.memory"),
+            ("cpus", limits.get("cpus"), "deploy.resources.limits.cpus"),
+            ("pids_limit", limits.get("pids"), "deploy.resources.limits.pids"),
+            ("mem_reservation", reserved.get("memory"), "deploy.resources.reservations.memory"),
+        ):
+            own = service.get(key)
+            if own is not None and other is not None and float(own) != float(other):
+                self._fail(f"gives different values for '{key}' and '{path}'", key, hint="remove one of them")
+        scale = service.get("scale", deploy.get("replicas"))
+        if service.get("container_name") and isinstance(scale, int) and scale > 1:
+            hint = "a fixed name can be given to one container only"
+            self._fail(f"has 'container_name' and {scale} containers", "container_name", hint=hint)
+        for index, request in enumerate(reserved.get("devices") or ()):
+            if request.get("count") is not None and request.get("device_ids"):
+                path = ("deploy", "resources", "reservations", "devices", index)
+                self._fail("gives both 'count' and 'device_ids' of a device", *path)
+
+
+def _dotted(path: tuple[str | int, ...]) -> str:
+    from compose.load.tree import dotted
+
+    return dotted(path)
+
+
+def _close(name: str, known: Collection[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f"did you mean '{close[0]}'?" if close else ""
+
+
+def _external(tree: Map, section: str, key: str, entry: Map, problems: Problems) -> None:
+    if not entry.get("external"):
+        return
+    others = [
+        one for one in entry if one not in ("external", "name") and not one.startswith("x-") and entry[one]
+    ]
+    for one in others:
+        where: Where | None = entry.at.get(one) or place(tree, (section, key))
+        problems.add(
+            f"{section[:-1]} '{key}' is external, so '{one}' cannot be given", (section, key, one), where
+        )
+
+
+def _file_object(tree: Map, section: str, key: str, entry: Map, problems: Problems) -> None:
+    kinds = [k for k in ("file", "environment", "content", "external") if entry.get(k)]
+    where = place(tree, (section, key))
+    if len(kinds) > 1 and not (kinds == ["file", "external"]):
+        problems.add(
+            f"{section[:-1]} '{key}' gives {' and '.join(kinds)}: only one may be there",
+            (section, key),
+            where,
+        )
+    elif not kinds and "content" not in entry and not entry.get("driver"):
+        problems.add(
+            f"{section[:-1]} '{key}' says not where its content comes from",
+            (section, key),
+            where,
+            hint="give one of 'file', 'environment'" + (", 'content'" if section == "configs" else ""),
+        )

@@ -1,0 +1,85 @@
+"""``env_file`` and ``label_file`` of services, read and laid under ``environment`` and ``labels``.
+
+Comes in:  the active services of the merged tree, paths absolute.
+Goes out:  the same services with final ``environment`` and ``labels``; the file attributes are gone.
+Source: Compose Specification, services: env_file, label_file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from compose.errors import FileInvalid, Where
+from compose.load import dotenv
+from compose.load.files import Reader, shown
+from compose.load.problems import Problems
+from compose.load.tree import Map
+
+
+def merge_env_files(
+    services: Map, environment: Mapping[str, str], reader: Reader, cwd: str, problems: Problems
+) -> None:
+    """Fill ``environment`` and ``labels`` of every service from its files."""
+    for name, service in services.items():
+        for key, target in (("env_file", "environment"), ("label_file", "labels")):
+            entries = service.pop(key, None)
+            if entries:
+                where = service.at.get(key)
+                values = _read_all(entries, (name, key), where, environment, reader, cwd, problems)
+                service.put(target, _under(values, service.get(target)), service.at.get(target) or where)
+
+
+def _under(values: dict[str, str | None], own: Any) -> Map:
+    result = Map()
+    result.update(values)
+    for key, value in (own or Map()).items():
+        result.move(own, key, value)
+    return result
+
+
+def _read_all(
+    entries: Any,
+    names: tuple[str, str],
+    where: Where | None,
+    environment: Mapping[str, str],
+    reader: Reader,
+    cwd: str,
+    problems: Problems,
+) -> dict[str, str | None]:
+    """Values of all files of one service; a later file wins and may refer to earlier ones."""
+    service, key = names
+    values: dict[str, str | None] = {}
+    for index, entry in enumerate(entries):
+        place = (entries.at[index] if hasattr(entries, "at") else None) or where
+        details = entry if isinstance(entry, Map) else {"path": entry, "required": True}
+        if not reader.exists(details["path"]):
+            if details.get("required", True):
+                file = shown(details["path"], cwd)
+                problems.add(
+                    f"the file '{file}' does not exist",
+                    ("services", service, key, index),
+                    place,
+                    hint="create it, or write 'required: false'" if key == "env_file" else "",
+                )
+            continue
+        try:
+            values |= _read(details, values, environment, reader, cwd)
+        except FileInvalid as error:
+            problems.errors.append(error)
+    return values
+
+
+def _read(
+    details: Mapping[str, Any],
+    earlier: Mapping[str, str | None],
+    environment: Mapping[str, str],
+    reader: Reader,
+    cwd: str,
+) -> dict[str, str | None]:
+    name = shown(details["path"], cwd)
+    text = reader.text(details["path"], name)
+    if details.get("format") == "raw":
+        return dotenv.raw(text, name, environment)
+    known = {key: value for key, value in earlier.items() if value is not None}
+    return dotenv.parse(text, name, {**known, **environment})

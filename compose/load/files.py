@@ -1,0 +1,239 @@
+"""Which files make up a project: discovery, ``COMPOSE_*`` variables, ``.env``, name and directory.
+
+Comes in:  a LoadRequest and a Reader.
+Goes out:  a Source: Compose files, project directory, environment, the name as far as flags give it.
+Not here:  what stands in the Compose files (``layers``).
+Source: Compose Specification "Compose file"; docker compose, "Pre-defined environment variables".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from compose.errors import FileInvalid, UsageError, Where
+from compose.load import dotenv
+from compose.load.cast import boolean
+
+NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
+_OVERRIDES = {
+    "compose": ("compose.override.yaml", "compose.override.yml"),
+    "docker-compose": ("docker-compose.override.yaml", "docker-compose.override.yml"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadRequest:
+    """What the command line knows about the project.
+
+    files, project_name, project_directory, env_files, profiles: the flags; empty when not given.
+    environment: the caller's environment variables.
+    cwd:         the absolute working directory.
+    services:    services named by the user: they are active whatever their profiles say.
+    """
+
+    files: tuple[str, ...] = ()
+    project_name: str = ""
+    project_directory: str = ""
+    env_files: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    cwd: str = ""
+    services: tuple[str, ...] = ()
+
+
+class Reader:
+    """Reads files for the loader and remembers which, so that a cached result can be checked.
+
+    seen: absolute path -> SHA-256 of the content, or None where there was no file.
+    """
+
+    def __init__(self, stdin: bytes | None = None) -> None:
+        self.seen: dict[str, str | None] = {}
+        self._stdin = stdin
+
+    def exists(self, path: str) -> bool:
+        """Whether ``path`` is there; its absence becomes part of what the result depends on."""
+        there = Path(path).exists()
+        if not there:
+            self.seen[path] = None
+        return there
+
+    def read(self, path: str, shown: str) -> bytes:
+        """The content of ``path``. Raises FileInvalid naming it as ``shown``."""
+        if path == "-":
+            self._stdin = sys.stdin.buffer.read() if self._stdin is None else self._stdin
+            self.seen["-"] = digest(self._stdin)
+            return self._stdin
+        try:
+            data = _read_regular(path)
+        except FileNotFoundError:
+            self.seen[path] = None
+            raise FileInvalid(f"there is no file '{shown}'", where=Where(shown)) from None
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise FileInvalid(f"cannot read '{shown}': {reason.lower()}", where=Where(shown)) from None
+        self.seen[path] = digest(data)
+        return data
+
+    def text(self, path: str, shown: str) -> str:
+        """The content as UTF-8 text."""
+        try:
+            return self.read(path, shown).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise FileInvalid(f"'{shown}' is not UTF-8 text", where=Where(shown)) from error
+
+
+def _read_regular(path: str) -> bytes:
+    """A regular file's bytes; never waits on a FIFO or device."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        if Path(path).is_dir():
+            raise IsADirectoryError(21, "it is a directory")
+        if not Path(path).is_file() and not path.startswith("/dev/fd/"):
+            raise OSError(22, "it is not a regular file")
+        return file.read()
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 as hexadecimal text."""
+    return hashlib.sha256(data).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The outcome of discovery.
+
+    files:       absolute paths or "-", the base first.
+    directory:   the project directory, absolute.
+    environment: the caller's, completed by the env files; read by interpolation.
+    env_files:   absolute paths of the env files that were read.
+    name:        by flag or COMPOSE_PROJECT_NAME, else "".
+    """
+
+    files: tuple[str, ...]
+    directory: str
+    environment: Mapping[str, str]
+    env_files: tuple[str, ...]
+    name: str
+    profiles: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def discover(request: LoadRequest, reader: Reader) -> Source:
+    """Find the files of the project as docker compose does.
+
+    Raises UsageError when there is none, FileInvalid for a broken env file.
+    """
+    environment = dict(request.environment)
+    environment.setdefault("PWD", request.cwd)
+    files = tuple(_absolute(request.cwd, file) for file in request.files)
+    named = request.env_files or _split(environment.get("COMPOSE_ENV_FILES", ""), ",")
+    env_files = [_absolute(request.cwd, file) for file in named]
+    warnings: list[str] = []
+    first = _directory(request, files)
+    _read_env(env_files or _default_env(first, environment, reader), environment, request.cwd, reader)
+    if not files:
+        separator = environment.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
+        listed = _split(environment.get("COMPOSE_FILE", ""), separator)
+        files = tuple(_absolute(request.cwd, file) for file in listed)
+    if not files:
+        files = _search((request.project_directory and first) or request.cwd, reader, warnings)
+    directory = _directory(request, files)
+    used = env_files or _default_env(directory, environment, reader)
+    _read_env(used, environment, request.cwd, reader)
+    return Source(
+        files=files,
+        directory=directory,
+        environment=environment,
+        env_files=tuple(used),
+        name=_given_name(request, environment),
+        profiles=request.profiles or _split(environment.get("COMPOSE_PROFILES", ""), ","),
+        warnings=tuple(warnings),
+    )
+
+
+def shown(path: str, cwd: str) -> str:
+    """``path`` as a person in ``cwd`` would write it."""
+    if path == "-":
+        return "<stdin>"
+    relative = os.path.relpath(path, cwd)
+    return path if relative.startswith("../../..") else relative
+
+
+def _absolute(cwd: str, path: str) -> str:
+    return path if path == "-" else os.path.normpath(Path(cwd, path))
+
+
+def _split(text: str, separator: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(separator) if part.strip())
+
+
+def _directory(request: LoadRequest, files: tuple[str, ...]) -> str:
+    if request.project_directory:
+        return _absolute(request.cwd, request.project_directory)
+    return str(Path(files[0]).parent) if files and files[0] != "-" else request.cwd
+
+
+def _search(start: str, reader: Reader, warnings: list[str]) -> tuple[str, ...]:
+    """The default file of ``start`` or the nearest parent that has one, with its override file."""
+    for folder in (Path(start), *Path(start).parents):
+        found = [name for name in NAMES if reader.exists(str(folder / name))]
+        if not found:
+            continue
+        if len(found) > 1:
+            warnings.append(f"found several Compose files, {', '.join(found)}: using {folder / found[0]}")
+        overrides = _OVERRIDES[found[0].partition(".")[0]]
+        extra = [name for name in overrides if reader.exists(str(folder / name))]
+        if len(extra) > 1:
+            warnings.append(f"found several override files, {', '.join(extra)}: using {folder / extra[0]}")
+        return tuple(str(folder / name) for name in (found[0], *extra[:1]))
+    raise UsageError(
+        "no Compose file found here or in any parent directory",
+        hint=f"one of {', '.join(NAMES)} is looked for; name another with -f",
+    )
+
+
+def _default_env(directory: str, environment: Mapping[str, str], reader: Reader) -> list[str]:
+    """``.env`` of ``directory`` when it is there and not switched off."""
+    switch = environment.get("COMPOSE_DISABLE_ENV_FILE", "")
+    try:
+        if switch and boolean(switch):
+            return []
+    except ValueError:
+        raise UsageError(f"COMPOSE_DISABLE_ENV_FILE is '{switch}', not a boolean") from None
+    path = str(Path(directory, ".env"))
+    return [path] if reader.exists(path) and not Path(path).is_dir() else []
+
+
+def _read_env(paths: list[str], environment: dict[str, str], cwd: str, reader: Reader) -> None:
+    """Complete ``environment``; a later file wins over an earlier, the caller over both."""
+    found: dict[str, str] = {}
+    for path in paths:
+        text = reader.text(path, shown(path, cwd))
+        values = dotenv.parse(text, shown(path, cwd), {**found, **environment})
+        found |= {name: value for name, value in values.items() if value is not None}
+    for name, value in found.items():
+        environment.setdefault(name, value)
+
+
+def _given_name(request: LoadRequest, environment: Mapping[str, str]) -> str:
+    """The name by flag or variable; it has to be legal as it stands."""
+    name = request.project_name or environment.get("COMPOSE_PROJECT_NAME", "")
+    if name and normal_name(name) != name:
+        raise UsageError(
+            f"'{name}' is not a project name",
+            hint="use lower case letters, digits, '-' and '_', a letter or digit first: "
+            f"'{normal_name(name) or 'app'}'",
+        )
+    return name
+
+
+def normal_name(text: str) -> str:
+    """``text`` in lower case without the characters a project name cannot have."""
+    return re.sub(r"[^a-z0-9_-]", "", text.lower()).lstrip("_-")

@@ -1,0 +1,131 @@
+"""The forms that many attributes share: pairs, lists of texts, paths.
+
+Comes in:  a value as written.
+Goes out:  the same in its one canonical shape; resets and overrides pass through untouched.
+"""
+
+from __future__ import annotations
+
+import os.path
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from compose.load.problems import Problems
+from compose.load.tree import Map, Override, Reset, Seq
+from compose.load.units import number_text, words
+
+Path = tuple[str | int, ...]
+_REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://|git@|github\.com/")
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Where relative paths start and what ``~`` means."""
+
+    directory: str
+    home: str
+
+    def path(self, text: str) -> str:
+        """``text`` as an absolute path without ``.`` and ``..``."""
+        if text == "~" or text.startswith("~/"):
+            text = self.home + text[1:]
+        return os.path.normpath(os.path.join(self.directory, text))  # noqa: PTH118 - text, not a file
+
+    def context(self, text: str) -> str:
+        """A build context: a URL stays, a path becomes absolute."""
+        if _REMOTE.match(text) or text.startswith("service:") or text == "-":
+            return text
+        return self.path(text)
+
+
+def through(change: Callable[[Any], Any], value: Any) -> Any:
+    """Apply ``change`` inside ``!override`` and leave ``!reset`` alone."""
+    if isinstance(value, Reset):
+        return value
+    return Override(change(value.value)) if isinstance(value, Override) else change(value)
+
+
+def each(
+    value: Any, key: str, change: Callable[[Any, Path, Base, Problems], Any], base: Base, problems: Problems
+) -> Any:
+    """Apply ``change`` to every entry of a mapping."""
+
+    def whole(entries: Any) -> Any:
+        if not isinstance(entries, Map):
+            return entries
+        result = Map()
+        for name, entry in entries.items():
+            where = (key, name)
+            result.move(entries, name, through(lambda v, w=where: change(v, w, base, problems), entry))
+        return result
+
+    return through(whole, value)
+
+
+def pairs(value: Any, *, null: str | None = None) -> Any:
+    """``[A=1, B]`` or ``{A: 1, B: null}`` as a mapping of texts; ``null`` stands for a missing value."""
+
+    def change(entries: Any) -> Any:
+        result = Map()
+        if isinstance(entries, Seq):
+            for entry, where in entries.placed():
+                if isinstance(entry, str):
+                    name, equals, text = entry.partition("=")
+                    result.put(name, text if equals else null, where)
+        elif isinstance(entries, Map):
+            for name, entry in entries.items():
+                result.move(entries, name, through(lambda v: null if v is None else number_text(v), entry))
+        return result
+
+    return through(change, value)
+
+
+def texts(value: Any) -> Any:
+    """A mapping whose numbers and booleans become text."""
+
+    def change(entries: Any) -> Any:
+        if not isinstance(entries, Map):
+            return entries
+        result = Map()
+        for name, entry in entries.items():
+            result.move(entries, name, through(number_text, entry))
+        return result
+
+    return through(change, value)
+
+
+def listed(value: Any) -> Any:
+    """One text or a list of scalars as a list of texts."""
+
+    def change(entries: Any) -> Any:
+        if isinstance(entries, Seq):
+            return Seq((through(number_text, entry), where) for entry, where in entries.placed())
+        return Seq() if entries is None else Seq([(number_text(entries), None)])
+
+    return through(change, value)
+
+
+def keyed(value: Any) -> Any:
+    """A list of names as a mapping to null; a mapping stays."""
+
+    def change(entries: Any) -> Any:
+        if not isinstance(entries, Seq):
+            return entries
+        result = Map()
+        for entry, where in entries.placed():
+            if isinstance(entry, str):
+                result.put(entry, None, where)
+        return result
+
+    return through(change, value)
+
+
+def command(value: Any) -> Any:
+    """A command line as a list of words; null stays null. Raises ValueError for an unclosed quote."""
+
+    def change(entries: Any) -> Any:
+        return Seq((word, None) for word in words(entries)) if isinstance(entries, str) else entries
+
+    return through(change, value)

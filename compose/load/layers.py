@@ -1,0 +1,276 @@
+"""From file paths to one merged tree: the road of each file, with ``extends`` and ``include``.
+
+Comes in:  paths, the project directory, the environment.
+Goes out:  one tree in long form, all files merged; what was noticed on the way.
+Not here:  single stages: ``parse``, ``interpolate``, ``validate``, ``long``, ``merge``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from compose.errors import ComposeError, FileInvalid, Where
+from compose.load import dotenv, files
+from compose.load.forms import Base, listed
+from compose.load.interpolate import Scope, interpolate
+from compose.load.long import long_form
+from compose.load.merge import clean, merge
+from compose.load.parse import parse
+from compose.load.problems import Problems, combined
+from compose.load.tree import Map, Override, Reset, Seq, place, plain
+
+_SECTIONS = ("services", "networks", "volumes", "configs", "secrets", "models")
+
+
+@dataclass
+class Notes:
+    """What the road noticed, shared by a project and all it includes.
+
+    values:   (section, key) -> the value of its ``environment:`` variable, or None.
+    scopes:   every Scope that was used, the outermost first.
+    """
+
+    warnings: list[str] = field(default_factory=list)
+    values: dict[tuple[str, str], str | None] = field(default_factory=dict)
+    scopes: list[Scope] = field(default_factory=list)
+    partial: bool = False
+
+
+class Assembler:
+    """Assembles one project; ``include`` makes another one inside it."""
+
+    def __init__(
+        self,
+        reader: files.Reader,
+        scope: Scope,
+        directory: str,
+        cwd: str,
+        notes: Notes,
+        chain: tuple[str, ...] = (),
+    ) -> None:
+        self._reader = reader
+        self._scope = scope
+        self._directory = directory
+        self._cwd = cwd
+        self._notes = notes
+        self._chain = chain
+        self._home = scope.environment.get("HOME") or str(Path("~").expanduser())
+        self._others: dict[str, Map] = {}
+        notes.scopes.append(scope)
+
+    def project(self, paths: Sequence[str]) -> Map:
+        """Read ``paths`` in order, the later over the earlier."""
+        tree = Map()
+        for path in paths:
+            for document in self._documents(path):
+                tree = merge(tree, self._layer(document, path, tree))
+        self._resolve(tree)
+        return tree
+
+    def _documents(self, path: str) -> list[Map]:
+        name = files.shown(path, self._cwd)
+        documents = [one for one in parse(self._reader.read(path, name), name) if one is not None]
+        if not documents:
+            raise FileInvalid(
+                "the file is empty", hint="a Compose file begins with 'services:'", where=Where(name)
+            )
+        return documents
+
+    def _layer(self, document: Map, path: str, tree: Map) -> Map:
+        """One document on its way from text to a tree that can be merged."""
+        layer = self._written_out(document, self._directory)
+        included = self._included(layer.pop("include", None), path)
+        services = layer.get("services")
+        services = services.value if isinstance(services, Override) else services
+        if isinstance(services, Map):
+            for name in list(services):
+                services[name] = self._extended(services, name, path, tree, ())
+        return _imported(included, layer) if included else layer
+
+    def _written_out(self, document: Map, directory: str) -> Map:
+        """Interpolated, validated, in long form with absolute paths."""
+        from compose.load.validate import validate
+
+        problems = Problems()
+        layer = interpolate(document, self._scope, problems)
+        problems.errors += validate(layer, broken={error.path for error in problems.errors})
+        problems.check()
+        version = layer.pop("version", None)
+        if version is not None:
+            where = layer.at.get("version")
+            self._notes.warnings.append(f"{where}: 'version' is obsolete and has no effect: remove it")
+        layer = long_form(layer, Base(directory, self._home), problems)
+        problems.check()
+        return layer
+
+    def _extended(
+        self, services: Map, name: str, path: str, tree: Map, chain: tuple[tuple[str, str], ...]
+    ) -> Any:
+        """``services[name]`` laid over what it extends, which may extend in its turn."""
+        own = services[name]
+        if not isinstance(own, Map) or "extends" not in own:
+            return own
+        wanted, where = own["extends"], own.at.get("extends")
+        if isinstance(wanted, Reset):
+            return own
+        here = (path, name)
+        if here in chain:
+            raise _cycle("extends", [f"{n} in {files.shown(p, self._cwd)}" for p, n in (*chain, here)], where)
+        wanted = wanted.value if isinstance(wanted, Override) else wanted
+        base_name = wanted if isinstance(wanted, str) else wanted.get("service")
+        source, base_path = services, path
+        if isinstance(wanted, Map) and "file" in wanted:
+            base_path = Base(str(Path(path).parent) if path != "-" else self._directory, self._home).path(
+                wanted["file"]
+            )
+            source = services if base_path == path else self._other(base_path, where)
+        if base_name not in source and source is services:
+            source = tree.get("services", Map())
+        if base_name not in source:
+            raise _unknown_base(name, base_name, source, files.shown(base_path, self._cwd), where)
+        base = self._extended(source, base_name, base_path, tree, (*chain, here))
+        body = Map()
+        for key, value in own.items():
+            if key != "extends":
+                body.move(own, key, value)
+        lower, upper = Map(), Map()
+        lower.put("services", _one(name, clean(base)), None)
+        upper.put("services", _one(name, body), None)
+        return merge(lower, upper)["services"][name]
+
+    def _other(self, path: str, where: Where | None) -> Map:
+        """The services of a file that ``extends`` names, paths relative to that file."""
+        if path not in self._others:
+            try:
+                documents = self._documents(path)
+            except FileInvalid as error:
+                if error.where and error.where.line:
+                    raise
+                raise FileInvalid(error.message, hint=error.hint, where=where) from None
+            tree = Map()
+            for document in documents:
+                tree = merge(tree, self._written_out(document, str(Path(path).parent)))
+            self._others[path] = tree.get("services") or Map()
+        return self._others[path]
+
+    def _included(self, entries: Any, path: str) -> list[tuple[Map, Where | None]]:
+        """Every included project, assembled on its own."""
+        entries = entries.value if isinstance(entries, Override) else entries
+        if not isinstance(entries, Seq):
+            return []
+        base = Base(self._directory, self._home)
+        result = []
+        for entry, where in entries.placed():
+            details = entry if isinstance(entry, Map) else Map()
+            named = listed(details.get("path") if isinstance(entry, Map) else entry)
+            paths = [base.path(one) for one in named]
+            if path in paths or set(paths) & set(self._chain):
+                chain = [files.shown(p, self._cwd) for p in (*self._chain, path, *paths)]
+                raise _cycle("include", chain, where)
+            result.append((self._include(paths, details, path, where), where))
+        return result
+
+    def _include(self, paths: list[str], details: Map, path: str, where: Where | None) -> Map:
+        base = Base(self._directory, self._home)
+        for one in paths:
+            if not self._reader.exists(one):
+                raise FileInvalid(
+                    f"the included file '{files.shown(one, self._cwd)}' does not exist", where=where
+                )
+        directory = str(Path(paths[0]).parent)
+        if "project_directory" in details:
+            directory = base.path(details["project_directory"])
+        environment = dict(self._scope.environment)
+        env_files = [base.path(one) for one in listed(details.get("env_file"))]
+        default = str(Path(directory, ".env"))
+        if not env_files and self._reader.exists(default):
+            env_files = [default]
+        _complete(environment, env_files, self._reader, self._cwd)
+        scope = Scope(environment, required=self._scope.required)
+        inner = Assembler(self._reader, scope, directory, self._cwd, self._notes, (*self._chain, path))
+        tree = inner.project(paths)
+        tree.drop("name")
+        return tree
+
+    def _resolve(self, tree: Map) -> None:
+        """Names without value in ``environment`` and ``args`` take the value of this project."""
+        for service in (tree.get("services") or Map()).values():
+            if isinstance(service, Map):
+                self._inherit(service.get("environment"))
+                self._inherit((service.get("build") or {}).get("args"))
+                for hook in ("post_start", "pre_stop", "pre_start"):
+                    for one in service.get(hook) or ():
+                        self._inherit(one.get("environment"))
+        for section in ("configs", "secrets"):
+            for key, entry in (tree.get(section) or Map()).items():
+                if isinstance(entry, Map) and entry.get("environment"):
+                    self._notes.values.setdefault((section, key), self._scope.get(entry["environment"]))
+
+    def _inherit(self, pairs: Any) -> None:
+        if isinstance(pairs, Map):
+            for name, value in pairs.items():
+                if value is None:
+                    pairs[name] = self._scope.get(name)
+
+
+def _complete(environment: dict[str, str], paths: list[str], reader: files.Reader, cwd: str) -> None:
+    found: dict[str, str] = {}
+    for path in paths:
+        name = files.shown(path, cwd)
+        values = dotenv.parse(reader.text(path, name), name, {**found, **environment})
+        found |= {key: value for key, value in values.items() if value is not None}
+    for key, value in found.items():
+        environment.setdefault(key, value)
+
+
+def _one(name: str, value: Any) -> Map:
+    result = Map()
+    result[name] = value
+    return result
+
+
+def _imported(included: list[tuple[Map, Where | None]], layer: Map) -> Map:
+    """The layer with the resources of included projects added; equal definitions may meet."""
+    errors: list[ComposeError] = []
+    for tree, where in included:
+        for section in _SECTIONS:
+            for key, value in (tree.get(section) or Map()).items():
+                if not isinstance(layer.get(section), Map):
+                    layer[section] = Map()
+                if key in layer[section] and plain(layer[section][key]) != plain(value):
+                    errors.append(_conflict(section, key, where, place(tree, (section, key))))
+                layer[section].setdefault(key, value)
+                layer[section].at.setdefault(key, tree[section].at.get(key) or where)
+    if errors:
+        raise combined(errors)
+    return layer
+
+
+def _conflict(section: str, key: str, where: Where | None, other: Where | None) -> ComposeError:
+    return FileInvalid(
+        f"{section}.{key} conflicts with the included resource of that name",
+        hint=f"it is included from {other}; rename one, or change it in an override file listed in 'path'",
+        where=where,
+        path=f"{section}.{key}",
+    )
+
+
+def _cycle(kind: str, chain: Sequence[str], where: Where | None) -> ComposeError:
+    return FileInvalid(f"'{kind}' goes in a circle: {' -> '.join(chain)}", where=where)
+
+
+def _unknown_base(
+    name: str, base: Any, known: Mapping[str, Any], file: str, where: Where | None
+) -> ComposeError:
+    from difflib import get_close_matches
+
+    close = get_close_matches(str(base), list(known), n=1)
+    return FileInvalid(
+        f"service '{name}' extends service '{base}', which is not in {file}",
+        hint=f"did you mean '{close[0]}'?" if close else "",
+        where=where,
+        path=f"services.{name}.extends",
+    )

@@ -1,0 +1,79 @@
+"""Long form: every short syntax of one file written out, every relative path made absolute.
+
+Comes in:  one interpolated, validated file as a tree, and the directory its paths are relative to.
+Goes out:  the same file in the long syntax throughout, so that merging is simple.
+Not here:  merging (``merge``), defaults that depend on the whole project (``canonical``).
+Source: Compose Specification, short and long syntax of each attribute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from compose.load import service
+from compose.load.forms import Base, each, pairs, texts
+from compose.load.problems import Problems
+from compose.load.tree import Map, Override
+
+__all__ = ["Base", "long_form"]
+
+
+def long_form(tree: Map, base: Base, problems: Problems) -> Map:
+    """Write out ``tree``; what cannot be read is noted in ``problems``."""
+    result = Map()
+    for key, value in tree.items():
+        section = _SECTIONS.get(key)
+        if section is None or not isinstance(value, Map | Override):
+            result.move(tree, key, value)
+        else:
+            result.move(tree, key, each(value, key, section, base, problems))
+    return result
+
+
+def _service(value: Any, path: tuple[str | int, ...], base: Base, problems: Problems) -> Any:
+    return service.long_form(value, path, base, problems) if isinstance(value, Map) else value
+
+
+def _resource(value: Any, _path: tuple[str | int, ...], base: Base, _problems: Problems) -> Any:
+    """A top-level network, volume, secret or config."""
+    if not isinstance(value, Map):
+        return Map() if value is None else value
+    result = Map()
+    for key, entry in value.items():
+        if key == "labels":
+            entry = pairs(entry, null="")
+        elif key in ("driver_opts", "options"):
+            entry = texts(entry)
+        elif key == "file" and isinstance(entry, str):
+            entry = base.path(entry)
+        result.move(value, key, entry)
+    _old_external(result)
+    return result
+
+
+def _old_external(value: Map) -> None:
+    """``external: {name: x}`` of old files says ``external: true`` and ``name: x``."""
+    external = value.get("external")
+    if isinstance(external, Map):
+        if "name" in external:
+            value.setdefault("name", external["name"])
+        value["external"] = True
+
+
+def _volume(value: Any, path: tuple[str | int, ...], base: Base, problems: Problems) -> Any:
+    result = _resource(value, path, base, problems)
+    options = result.get("driver_opts") if isinstance(result, Map) else None
+    if isinstance(options, Map) and "bind" in str(options.get("o", "")).split(",") and "device" in options:
+        options["device"] = base.path(options["device"])
+    return result
+
+
+_Section = Callable[[Any, tuple[str | int, ...], Base, Problems], Any]
+_SECTIONS: dict[str, _Section] = {
+    "services": _service,
+    "networks": _resource,
+    "volumes": _volume,
+    "secrets": _resource,
+    "configs": _resource,
+}

@@ -1,0 +1,118 @@
+"""Laying one file over another: the rules of several ``-f``, override files and ``extends``.
+
+Comes in:  two trees in long form.
+Goes out:  one tree; the later wins, mappings merge, lists are appended and made unique.
+Source: Compose Specification "Merge and override"; uniqueness as docker compose keeps it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from compose.load.tree import Map, Override, Reset, Seq
+
+_REPLACED = frozenset({"command", "entrypoint", "test"})
+
+
+def merge(base: Map, over: Map) -> Map:
+    """A new tree: ``over`` laid over ``base``."""
+    return _maps(base, over, ())
+
+
+def clean(value: Any) -> Any:
+    """``value`` with resets carried out and overrides unwrapped, where nothing lies below it."""
+    if isinstance(value, Override):
+        return clean(value.value)
+    if isinstance(value, Map):
+        result = Map()
+        for key, entry in value.items():
+            if not isinstance(entry, Reset):
+                result.move(value, key, clean(entry))
+        return result
+    if isinstance(value, Seq):
+        return Seq((clean(entry), where) for entry, where in value.placed() if not isinstance(entry, Reset))
+    return value
+
+
+def _maps(base: Map, over: Map, path: tuple[str, ...]) -> Map:
+    result = Map()
+    for key, value in base.items():
+        result.move(base, key, value)
+    for key, value in over.items():
+        if isinstance(value, Reset):
+            result.drop(key)
+        elif key in base:
+            merged = _values(base[key], value, (*path, key))
+            result.put(key, merged, over.at.get(key) or base.at.get(key))
+        else:
+            result.move(over, key, unique(clean(value), (*path, key)))
+    return result
+
+
+def _values(base: Any, over: Any, path: tuple[str, ...]) -> Any:
+    if isinstance(over, Override):
+        return clean(over)
+    if isinstance(base, Map) and isinstance(over, Map):
+        if path[-1] == "logging" and _drivers_differ(base, over):
+            return clean(over)
+        return _maps(base, over, path)
+    if isinstance(base, Seq) and isinstance(over, Seq) and path[-1] not in _REPLACED:
+        return unique(Seq([*base.placed(), *clean(over).placed()]), path)
+    if over is None and isinstance(base, Map | Seq) and path[-1] not in _REPLACED:
+        return base
+    return clean(over)
+
+
+def _drivers_differ(base: Map, over: Map) -> bool:
+    ours, theirs = base.get("driver"), over.get("driver")
+    return bool(ours and theirs and ours != theirs)
+
+
+def unique(value: Any, path: tuple[str, ...]) -> Any:
+    """A list with one entry per key; the later takes the place of the earlier."""
+    if not isinstance(value, Seq) or path[-1] in _REPLACED or path[0] != "services":
+        return value
+    key = _KEYS.get(path[-1], _whole) if len(path) > 2 else _whole
+    places: dict[Any, int] = {}
+    result = Seq()
+    for entry, where in value.placed():
+        identity = key(entry)
+        if identity is not None and identity in places:
+            result[places[identity]], result.at[places[identity]] = entry, where
+        else:
+            if identity is not None:
+                places[identity] = len(result)
+            result.add(entry, where)
+    return result
+
+
+def _whole(entry: Any) -> Any:
+    return entry if isinstance(entry, str) else None
+
+
+def _by(*names: str) -> Callable[[Any], Any]:
+    def key(entry: Any) -> Any:
+        if not isinstance(entry, Map):
+            return _whole(entry)
+        identity = tuple(str(entry.get(name, "")) for name in names)
+        return identity if any(identity) else None
+
+    return key
+
+
+def _mount(entry: Any) -> Any:
+    if not isinstance(entry, Map):
+        return _whole(entry)
+    return entry.get("target") or f"/{entry.get('source', '')}"
+
+
+_KEYS: dict[str, Callable[[Any], Any]] = {
+    "ports": _by("host_ip", "target", "published", "protocol"),
+    "volumes": _by("target"),
+    "devices": _by("target"),
+    "secrets": _mount,
+    "configs": _mount,
+    "env_file": _by("path"),
+    "watch": _by("path"),
+}

@@ -1,0 +1,130 @@
+"""The whole road on one screen: discovery, layers, profiles, checks, canonical model, start order.
+
+Comes in:  a LoadRequest and a Reader.
+Goes out:  a cache Entry: JSON-able, everything a ``Loaded`` is made of.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from compose.errors import UsageError, Where
+from compose.graph import CycleFound, start_order
+from compose.load import cache, files
+from compose.load.bind import bind
+from compose.load.canonical import EXTRA, canonical
+from compose.load.check import check
+from compose.load.env import merge_env_files
+from compose.load.interpolate import Scope
+from compose.load.layers import Assembler, Notes
+from compose.load.problems import Problems, combined
+from compose.load.profiles import activate
+from compose.load.tree import Map
+
+
+def resolve(request: files.LoadRequest, reader: files.Reader) -> cache.Entry:
+    """Load without a cache. Raises ComposeError."""
+    source = files.discover(request, reader)
+    environment = dict(source.environment)
+    if source.name:
+        environment["COMPOSE_PROJECT_NAME"] = source.name
+    scope, notes = Scope(environment), Notes(warnings=list(source.warnings))
+    tree = Assembler(reader, scope, source.directory, request.cwd, notes).project(source.files)
+    if scope.required:
+        raise _required(scope, source, request)
+    name = _name(source, tree)
+    services = tree.get("services")
+    services = services if isinstance(services, Map) else Map()
+    _known(services, request.services)
+    active, disabled = activate(services, source.profiles, request.services)
+    tree["services"] = active
+    problems = Problems()
+    merge_env_files(active, environment, reader, request.cwd, problems)
+    problems.errors += check(tree, disabled)
+    problems.check()
+    model = canonical(tree, name)
+    model[EXTRA] = _extra(source, notes, tuple(active), disabled)
+    try:
+        order = start_order(bind(model))
+    except CycleFound as error:
+        raise CycleFound(error.cycle, where=active.at.get(error.cycle[0])) from None
+    return cache.Entry(
+        canonical=model,
+        order=order.to_json(),
+        warnings=_warnings(notes),
+        files=dict(reader.seen),
+        variables=_variables(request, notes),
+    )
+
+
+def _name(source: files.Source, tree: Map) -> str:
+    if source.name:
+        return source.name
+    written = tree.get("name")
+    name = files.normal_name(str(written) if written else Path(source.directory).name)
+    if not name:
+        raise UsageError(
+            "the project has no name",
+            hint="give one with -p, COMPOSE_PROJECT_NAME or 'name:'",
+            where=tree.at.get("name"),
+        )
+    return name
+
+
+def _known(services: Map, named: tuple[str, ...]) -> None:
+    for name in named:
+        if name not in services:
+            from difflib import get_close_matches
+
+            close = get_close_matches(name, list(services), n=1)
+            raise UsageError(f"no such service: {name}", hint=f"did you mean '{close[0]}'?" if close else "")
+
+
+def _extra(
+    source: files.Source, notes: Notes, active: tuple[str, ...], disabled: tuple[str, ...]
+) -> dict[str, Any]:
+    values: dict[str, dict[str, str | None]] = {}
+    for (section, key), value in notes.values.items():
+        values.setdefault(section, {})[key] = value
+    return {
+        "working_dir": source.directory,
+        "files": list(source.files),
+        "env_files": list(source.env_files),
+        "profiles": list(source.profiles),
+        "order": list(active),
+        "disabled": list(disabled),
+        "values": values,
+    }
+
+
+def _required(scope: Scope, source: files.Source, request: files.LoadRequest) -> Exception:
+    """All required variables that nobody sets; the last error carries the way out."""
+    error = combined(scope.required)
+    last = getattr(error, "errors", (error,))[-1]
+    last.hint = _env_example(source, request.cwd) or "set it in the shell or in .env"
+    return error
+
+
+def _env_example(source: files.Source, cwd: str) -> str:
+    """The command that makes a ``.env`` of the ``.env.example`` beside the file, or ""."""
+    target, example = Path(source.directory, ".env"), Path(source.directory, ".env.example")
+    if source.env_files or target.exists() or not example.is_file():
+        return ""
+    return f"cp {os.path.relpath(example, cwd)} {os.path.relpath(target, cwd)}"
+
+
+def _warnings(notes: Notes) -> list[str]:
+    unset: dict[str, Where | None] = {}
+    for scope in notes.scopes:
+        for name, where in scope.unset.items():
+            unset.setdefault(name, where)
+    lines = [f"{where}: variable '{name}' is not set, an empty text is used" for name, where in unset.items()]
+    return list(dict.fromkeys([*notes.warnings, *lines]))
+
+
+def _variables(request: files.LoadRequest, notes: Notes) -> dict[str, str | None]:
+    """The caller's variables that mattered, by hash."""
+    names = {name for scope in notes.scopes for name in scope.used} | set(cache.ALWAYS)
+    return {name: cache.fingerprint(request.environment.get(name)) for name in sorted(names)}

@@ -1,0 +1,347 @@
+"""Long form of one service: each attribute has one function that writes it out.
+
+Comes in:  ``services.<name>`` as a tree.
+Goes out:  the same in the long syntax, paths absolute, texts where docker compose has texts.
+Not here:  defaults of the project (``canonical``); short texts themselves (``short``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from compose.load import short
+from compose.load.forms import Base, Path, command, keyed, listed, pairs, texts, through
+from compose.load.problems import Problems
+from compose.load.tree import Map, Override, Reset, Seq
+from compose.load.units import duration, format_duration, size
+
+Change = Callable[[Any, Base], Any]
+
+
+def long_form(value: Map, path: Path, base: Base, problems: Problems) -> Map:
+    """Write out every attribute of one service."""
+    return _attributes(value, path, base, problems, ATTRIBUTES)
+
+
+def _attributes(
+    value: Map,
+    path: Path,
+    base: Base,
+    problems: Problems,
+    table: dict[str, Change | dict[str, Any] | tuple[Any, ...]],
+) -> Map:
+    """Apply the function of each attribute in ``table``; a nested table is applied to a mapping."""
+    result = Map()
+    for key, entry in value.items():
+        change = table.get(key)
+        if change is not None and not isinstance(entry, Reset):
+            entry = _one(change, entry, (*path, key), base, problems, value.at.get(key))
+        result.move(value, key, entry)
+    return result
+
+
+def _one(
+    change: Change | dict[str, Any] | tuple[Any, ...],
+    entry: Any,
+    path: Path,
+    base: Base,
+    problems: Problems,
+    where: Any,
+) -> Any:
+    if isinstance(entry, Override):
+        return Override(_one(change, entry.value, path, base, problems, where))
+    if isinstance(change, tuple):  # first one form, then the attributes in it
+        for step in change:
+            entry = _one(step, entry, path, base, problems, where)
+        return entry
+    if isinstance(change, dict):
+        return _attributes(entry, path, base, problems, change) if isinstance(entry, Map) else entry
+    try:
+        return change(entry, base)
+    except ItemInvalid as error:
+        problems.add(str(error), (*path, error.index), error.where or where)
+    except ValueError as error:
+        problems.add(str(error), path, where)
+    return entry
+
+
+class ItemInvalid(ValueError):
+    """One item of a list is wrong."""
+
+    def __init__(self, message: str, index: int, where: Any) -> None:
+        super().__init__(message)
+        self.index = index
+        self.where = where
+
+
+def _items(value: Any, change: Callable[[Any], Any]) -> Any:
+    """``change`` each item of a list; a list as result stands for several items."""
+    if not isinstance(value, Seq):
+        return value
+    result = Seq()
+    for index, (item, where) in enumerate(value.placed()):
+        try:
+            new = item if isinstance(item, Reset) else through(change, item)
+        except ValueError as error:
+            raise ItemInvalid(str(error), index, where) from None
+        for one in new if isinstance(new, list) else [new]:
+            result.add(one, where)
+    return result
+
+
+def mapping(values: dict[str, Any]) -> Map:
+    """A Map without places from a plain dict, nested dicts included."""
+    result = Map()
+    for key, value in values.items():
+        result[key] = mapping(value) if isinstance(value, dict) and not isinstance(value, Map) else value
+    return result
+
+
+def _size(value: Any, _base: Base) -> Any:
+    return str(size(value)) if isinstance(value, str | int | float) else value
+
+
+def _duration(value: Any, _base: Base) -> Any:
+    return format_duration(duration(value)) if isinstance(value, str) else value
+
+
+def _command(value: Any, _base: Base) -> Any:
+    return command(value)
+
+
+def _listed(value: Any, _base: Base) -> Any:
+    return listed(value)
+
+
+def _pairs(value: Any, _base: Base) -> Any:
+    return pairs(value)
+
+
+def _labels(value: Any, _base: Base) -> Any:
+    return pairs(value, null="")
+
+
+def _texts(value: Any, _base: Base) -> Any:
+    return texts(value)
+
+
+def _keyed(value: Any, _base: Base) -> Any:
+    return keyed(value)
+
+
+def _text(value: Any, _base: Base) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _paths(value: Any, base: Base) -> Any:
+    return _items(listed(value), base.path)
+
+
+def _depends_on(value: Any, _base: Base) -> Any:
+    result = Map()
+    entries = keyed(value)
+    for name, entry in entries.items():
+        if isinstance(entry, Map) or entry is None:
+            filled = mapping({"condition": "service_started", "required": True, **(entry or {})})
+            entry = filled
+        result.move(entries, name, entry)
+    return result
+
+
+def _devices(value: Any, _base: Base) -> Any:
+    def one(item: Any) -> Any:
+        if isinstance(item, str):
+            return mapping(short.device(item))
+        return mapping({"target": item["source"], "permissions": "rwm", **item}) if "source" in item else item
+
+    return _items(value, one)
+
+
+def _file_mounts(default: str) -> Change:
+    def change(value: Any, _base: Base) -> Any:
+        def one(item: Any) -> Any:
+            item = mapping({"source": item}) if isinstance(item, str) else item
+            if isinstance(item, Map):
+                _file_mount(item, default)
+            return item
+
+        return _items(value, one)
+
+    return change
+
+
+def _file_mount(item: Map, default: str) -> None:
+    if "mode" in item:
+        mode = item["mode"]
+        item["mode"] = f"{int(mode):04o}" if isinstance(mode, int | float) else f"{int(mode, 8):04o}"
+    if default and "source" in item and not str(item.get("target", "")).startswith("/"):
+        item["target"] = default + str(item.get("target") or item["source"])
+
+
+def _env_file(value: Any, base: Base) -> Any:
+    def one(item: Any) -> Any:
+        item = mapping({"path": item}) if isinstance(item, str) else item
+        if isinstance(item, Map) and "path" in item:
+            item["path"] = base.path(item["path"])
+            item.setdefault("required", True)
+        return item
+
+    return _items(value if isinstance(value, Seq) else listed(value), one)
+
+
+def _extra_hosts(value: Any, _base: Base) -> Any:
+    if isinstance(value, Map):
+        result = Seq()
+        for name, addresses in value.items():
+            for address in addresses if isinstance(addresses, Seq) else [addresses]:
+                result.add(f"{name}={str(address).strip('[]')}", value.at.get(name))
+        return result
+    return _items(value, lambda item: "=".join(short.host(item)))
+
+
+def _device_requests(value: Any, _base: Base) -> Any:
+    if value == "all":
+        return Seq([(mapping({"count": -1}), None)])
+
+    def one(item: Any) -> Any:
+        if isinstance(item, Map):
+            if item.get("count") == "all":
+                item["count"] = -1
+            elif isinstance(item.get("count"), str):
+                item["count"] = int(item["count"])
+            if "options" in item:
+                item["options"] = pairs(item["options"])
+        return item
+
+    return _items(value, one)
+
+
+def _ports(value: Any, _base: Base) -> Any:
+    def one(item: Any) -> Any:
+        if not isinstance(item, Map):
+            return [mapping(port) for port in short.ports(str(item))]
+        filled = mapping({"mode": "ingress", "protocol": "tcp", **item})
+        if "published" in filled:
+            filled["published"] = str(filled["published"])
+        if "target" in filled and not 0 < int(filled["target"]) < 65536:
+            raise ValueError(f"target {filled['target']} is not a port")
+        return filled
+
+    return _items(value, one)
+
+
+def _volumes(value: Any, base: Base) -> Any:
+    def one(item: Any) -> Any:
+        mount = mapping(short.volume(item)) if isinstance(item, str) else item
+        return _volume(mount, base) if isinstance(mount, Map) else mount
+
+    return _items(value, one)
+
+
+def _volume(mount: Map, base: Base) -> Map:
+    if mount.get("type") == "bind" and isinstance(mount.get("source"), str):
+        mount["source"] = base.path(mount["source"])
+    for key, change in (("volume", {"labels": _labels}), ("tmpfs", {"size": _size})):
+        if isinstance(mount.get(key), Map):
+            for name, function in change.items():
+                if name in mount[key]:
+                    mount[key][name] = function(mount[key][name], base)
+    return mount
+
+
+def _hooks(value: Any, base: Base) -> Any:
+    return _items(value, lambda item: _hook(item, base))
+
+
+def _hook(item: Any, _base: Base) -> Any:
+    if isinstance(item, Map):
+        if "command" in item:
+            item["command"] = command(item["command"])
+        if "environment" in item:
+            item["environment"] = pairs(item["environment"])
+    return item
+
+
+def _watch(value: Any, base: Base) -> Any:
+    def one(item: Any) -> Any:
+        for key, change in (("path", base.path), ("ignore", listed), ("include", listed)):
+            if key in item:
+                item[key] = change(item[key])
+        if "exec" in item:
+            item["exec"] = _hook(item["exec"], base)
+        return item
+
+    return _items(value, one)
+
+
+def _test(value: Any, _base: Base) -> Any:
+    if isinstance(value, str):
+        return Seq([("CMD-SHELL", None), (value, None)]) if value else Seq()
+    return value
+
+
+def _build(value: Any, _base: Base) -> Any:
+    return mapping({"context": value}) if isinstance(value, str) else value
+
+
+def _contexts(value: Any, base: Base) -> Any:
+    entries = pairs(value)
+    for name, entry in entries.items():
+        entries[name] = through(lambda text: base.context(text) if text else text, entry)
+    return entries
+
+
+def _ssh(value: Any, _base: Base) -> Any:
+    if isinstance(value, Map):
+        return Seq((f"{k}={v}" if v else k, value.at.get(k)) for k, v in value.items())
+    return value
+
+
+def _blkio(key: str) -> Change:
+    def change(value: Any, _base: Base) -> Any:
+        def one(item: Any) -> Any:
+            if isinstance(item, Map) and key == "rate" and "rate" in item:
+                item["rate"] = str(size(item["rate"]))
+            return item
+
+        return _items(value, one)
+
+    return change
+
+
+_BUILD: dict[str, Any] = {
+    "context": lambda value, base: base.context(value), "additional_contexts": _contexts, "args": _pairs,
+    "labels": _labels, "ssh": _ssh, "extra_hosts": _extra_hosts, "secrets": _file_mounts(""),
+    "shm_size": _size, "no_cache_filter": _listed, "provenance": _text, "sbom": _text,
+}  # fmt: skip
+_DEPLOY: dict[str, Any] = {
+    "labels": _labels,
+    "update_config": {"delay": _duration, "monitor": _duration},
+    "rollback_config": {"delay": _duration, "monitor": _duration},
+    "restart_policy": {"delay": _duration, "window": _duration},
+    "resources": {
+        "limits": {"memory": _size},
+        "reservations": {"memory": _size, "devices": _device_requests},
+    },
+}
+ATTRIBUTES: dict[str, Change | dict[str, Any] | tuple[Any, ...]] = {
+    "annotations": _pairs, "build": (_build, _BUILD), "command": _command, "configs": _file_mounts(""),
+    "depends_on": _depends_on, "deploy": _DEPLOY, "develop": {"watch": _watch}, "devices": _devices,
+    "dns": _listed, "dns_search": _listed, "entrypoint": _command, "env_file": _env_file,
+    "environment": _pairs, "expose": _listed, "extra_hosts": _extra_hosts, "gpus": _device_requests,
+    "group_add": _listed, "labels": _labels, "label_file": _paths,
+    "healthcheck": {
+        "test": _test, "interval": _duration, "timeout": _duration,
+        "start_period": _duration, "start_interval": _duration,
+    },
+    "blkio_config": {
+        key: _blkio("rate")
+        for key in ("device_read_bps", "device_write_bps", "device_read_iops", "device_write_iops")
+    },
+    "logging": {"options": _texts}, "mem_limit": _size, "mem_reservation": _size, "memswap_limit": _size,
+    "models": _keyed, "networks": _keyed, "ports": _ports, "post_start": _hooks, "pre_start": _hooks,
+    "pre_stop": _hooks, "provider": {}, "secrets": _file_mounts("/run/secrets/"), "shm_size": _size,
+    "stop_grace_period": _duration, "storage_opt": _texts, "sysctls": _labels, "tmpfs": _listed,
+    "volumes": _volumes,
+}  # fmt: skip

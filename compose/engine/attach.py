@@ -7,52 +7,66 @@ Goes out:  effects by ``netns``; the files that are bound into the container's /
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from compose.engine.events import Emit, notice
 from compose.plan.launch import Launch
+from netns import naming
 from netns.dns.server import Server
-from netns.naming import hosts_file, resolv_conf
-from netns.network import Connection, Networks
-from netns.spec import Endpoint
+from netns.network import RESOLV_CONF, Networks
+from netns.spec import Endpoint, PortSpec
 
 
 class Attachments:
     """The network side of one project's containers."""
 
-    def __init__(self, run: Path, emit: Emit, loop: asyncio.AbstractEventLoop) -> None:
-        self.networks = Networks(run)
+    def __init__(self, run: Path, project: str, emit: Emit, loop: asyncio.AbstractEventLoop) -> None:
+        self.networks = Networks(run, project)
         self.server = Server(loop, self.networks)
         self.emit = emit
         self._told = 0
-        self._namespaces: dict[str, tuple[str, ...]] = {}
 
-    def plug(self, launch: Launch, namespace: Path, record: Path) -> list[dict[str, Any]]:
+    def reserve(self, launch: Launch) -> None:
+        """Hold the published ports before anything starts. Raises PortBusy naming the holder."""
+        if launch.ports:
+            self.networks.reserve(launch.spec.id, launch.ports, name=launch.spec.name)
+
+    def plug(self, launch: Launch, namespace: Path) -> list[dict[str, Any]]:
         """Connect, publish ports, write /etc files, answer names. Gives the published ports for ``ps``.
 
         All or nothing. Raises NetworkFailure: PortBusy, AddressTaken, AddressesExhausted.
         """
-        spec = launch.spec
         endpoints: tuple[Endpoint, ...] = ()
-        ports: list[dict[str, Any]] = []
+        ports: tuple[PortSpec, ...] = ()
         if launch.endpoints:
             connection = self.networks.connect(namespace, launch.endpoints, launch.ports)
-            endpoints = connection.endpoints
-            ports = published(connection)
+            endpoints, ports = connection.endpoints, connection.ports
             self.tell()
-            self.server.attach(
-                spec.id, namespace, [e.spec.network for e in endpoints], dns=launch.dns
-            )
-        if spec.etc:
-            self._write_etc(launch, endpoints, record / "etc")
-        return ports
+            self._answer_names(launch, namespace, endpoints)
+        if launch.spec.etc:
+            self._write_etc(launch, endpoints)
+        return published(ports)
 
-    def unplug(self, launch: Launch) -> None:
-        """Free addresses and ports; the links go with the namespace. Idempotent."""
+    def adopt(self, launch: Launch, namespace: Path) -> None:
+        """Take over a running container: its ports are held again, its names answered again."""
+        if not launch.endpoints:
+            return
+        connection = self.networks.adopt(launch.spec.id)
+        self.tell()
+        if connection is not None:
+            self._answer_names(launch, namespace, connection.endpoints)
+
+    def unplug(self, launch: Launch, *, for_good: bool = False) -> None:
+        """Free addresses and ports; the links go with the namespace. Idempotent.
+
+        for_good: its former addresses are not kept for a next start either.
+        """
         self.server.detach(launch.spec.id)
-        if launch.endpoints:
+        if for_good:
+            self.networks.forget(launch.spec.id)
+        elif launch.endpoints:
             self.networks.disconnect(launch.spec.id)
 
     def tell(self) -> None:
@@ -61,39 +75,47 @@ class Attachments:
             self.emit(notice(text))
         self._told = len(self.networks.notices)
 
-    def _write_etc(self, launch: Launch, endpoints: Sequence[Endpoint], directory: Path) -> None:
-        """Fill the files in place: they are bound into the container already."""
-        directory.mkdir(parents=True, exist_ok=True)
-        spec = launch.spec
-        (directory / "hosts").write_text(hosts_file(spec.hostname, spec.domainname, endpoints, self._extra(launch, endpoints)))
-        (directory / "hostname").write_text(f"{spec.hostname}\n")
-        (directory / "resolv.conf").write_text(
-            resolv_conf(embedded=bool(endpoints), dns=launch.dns, search=launch.dns_search, options=launch.dns_opt)
-        )
+    def close(self) -> None:
+        """Let go of sockets; what is connected stays connected."""
+        self.server.close()
+        self.networks.close()
 
-    def _extra(self, launch: Launch, endpoints: Sequence[Endpoint]) -> list[tuple[str, str]]:
-        pairs = []
-        for text in launch.hosts:
-            name, _, address = text.partition("=")
-            if address == "host-gateway":
-                address = self._gateway(endpoints)
-            pairs.append((address, name))
-        return pairs
+    def _answer_names(self, launch: Launch, namespace: Path, endpoints: Sequence[Endpoint]) -> None:
+        names = [endpoint.spec.network for endpoint in endpoints]
+        self.server.attach(launch.spec.id, namespace, names, dns=launch.dns)
+
+    def _write_etc(self, launch: Launch, endpoints: Sequence[Endpoint]) -> None:
+        """Fill the files in place: they are bound into the container already."""
+        spec, directory = launch.spec, Path(launch.spec.etc)
+        host = RESOLV_CONF.read_text() if RESOLV_CONF.exists() else ""
+        addresses = [a for endpoint in endpoints for a in (endpoint.ipv4, endpoint.ipv6)]
+        extra = [(name, address) for name, _, address in (text.partition("=") for text in launch.hosts)]
+        gateway = self._gateway(endpoints)
+        hosts = naming.hosts_file(
+            addresses, spec.hostname, domainname=spec.domainname, extra=extra, gateway=gateway
+        )
+        resolv = naming.resolv_conf(host, search=launch.dns_search, options=launch.dns_opt)
+        if not endpoints:
+            resolv = naming.direct_resolv_conf(host, launch.dns)
+        for name, text in (("hosts", hosts), ("hostname", f"{spec.hostname}\n"), ("resolv.conf", resolv)):
+            (directory / name).write_text(text)
 
     def _gateway(self, endpoints: Sequence[Endpoint]) -> str:
         for endpoint in endpoints:
             network = self.networks.find(endpoint.spec.network)
             if network is not None and network.gateway4:
-                return network.gateway4.partition("/")[0]
-        return "127.0.0.1"
+                return network.gateway4
+        return ""
 
 
-def published(connection: Connection) -> list[dict[str, Any]]:
+def published(ports: Sequence[PortSpec]) -> list[dict[str, Any]]:
     """Published ports in the form of ``engine.json``."""
     return [
         {
-            "host_ip": port.spec.host_ip, "published": port.spec.published,
-            "target": port.spec.target, "protocol": port.spec.protocol,
+            "host_ip": port.host_ip,
+            "published": port.published,
+            "target": port.target,
+            "protocol": port.protocol,
         }
-        for port in connection.ports
-    ]  # fmt: skip
+        for port in ports
+    ]

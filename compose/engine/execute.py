@@ -69,7 +69,9 @@ WORDS = {
 }
 
 
-async def execute(plan: Plan, machine: Machine, emit: Emit, *, keep_going: bool = False, parallel: int = 0) -> None:
+async def execute(
+    plan: Plan, machine: Machine, emit: Emit, *, keep_going: bool = False, parallel: int = 0
+) -> None:
     """Run every step of ``plan``, independent ones side by side.
 
     keep_going: a teardown goes on after a failure and raises an ExceptionGroup at the end; otherwise

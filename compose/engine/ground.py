@@ -30,7 +30,9 @@ def prepare(launch: Launch, project: Project | None, volumes: Path, record: Path
         _bind(source, make=make, service=launch.service)
     for wanted in launch.volumes:
         if not volume.exists(volumes, wanted.name):
-            volume.create(volumes, wanted.name, {"com.docker.volume.anonymous": ""} if wanted.anonymous else {})
+            volume.create(
+                volumes, wanted.name, {"com.docker.volume.anonymous": ""} if wanted.anonymous else {}
+            )
     for file in launch.files:
         if project is not None or not Path(file.path).exists():
             _write(file, project, launch.service)
@@ -54,7 +56,8 @@ def _bind(source: str, *, make: bool, service: str) -> None:
         return
     if not make:
         raise ComposeError(
-            f"service '{service}': bind source path does not exist: {source}", hint="create it, or correct the path"
+            f"service '{service}': bind source path does not exist: {source}",
+            hint="create it, or correct the path",
         )
     path.mkdir(parents=True, exist_ok=True)
 

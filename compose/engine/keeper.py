@@ -16,16 +16,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from runtime.container import Runtime
+from runtime.state import write_json
+
 from compose.engine import ground
 from compose.engine.attach import Attachments
 from compose.engine.events import Emit, warning
 from compose.errors import ComposeError, StepFailed
 from compose.model.project import Project
 from compose.plan.launch import Launch
-from runtime.container import Runtime
 from runtime.policy import health, restart
 from runtime.spec import ExecSpec, ExitRecord
-from runtime.state import write_json
 
 
 @dataclasses.dataclass(slots=True)
@@ -93,7 +94,7 @@ class Keeper:
         for text in created.warnings:
             self.shop.emit(warning(f"{self.name}: {text}"))
         try:
-            self.ports = self.shop.attachments.plug(self.launch, created.netns, self.shop.record(self.id))
+            self.ports = self.shop.attachments.plug(self.launch, created.netns)
         except BaseException:
             await self.discard()
             raise
@@ -180,7 +181,7 @@ class Keeper:
     async def remove(self, *, with_anonymous: bool) -> None:
         """Remove record, writable layer and, ``with_anonymous``, its anonymous volumes."""
         self._cancel_restart()
-        self.shop.attachments.unplug(self.launch)
+        self.shop.attachments.unplug(self.launch, for_good=True)
         await self.shop.runtime.remove(self.id)
         if with_anonymous:
             ground.remove_anonymous(self.launch, self.shop.volumes)
@@ -275,7 +276,12 @@ class Keeper:
                 self.health = state.status
                 self._save()
                 self.shop.emit(
-                    {"event": "health", "name": self.name, "service": self.launch.service, "health": state.status}
+                    {
+                        "event": "health",
+                        "name": self.name,
+                        "service": self.launch.service,
+                        "health": state.status,
+                    }
                 )
                 self.shop.touch()
 

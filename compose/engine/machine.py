@@ -7,9 +7,12 @@ Goes out:  the effects of every kind of step; what ``supervisor.verbs`` needs be
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+
+from runtime.container import Runtime
+from runtime.state import write_json
 
 from compose.engine.attach import Attachments
 from compose.engine.events import Emit, Event, step, warning
@@ -24,19 +27,19 @@ from compose.plan import observed as label
 from compose.plan.fingerprint import network_hash, volume_hash
 from compose.plan.launch import ImageFacts, Launch
 from compose.plan.mounts import Ground
-from compose.plan.steps import Step, Wait
+from compose.plan.steps import Kind, Plan, Step, Wait
 from compose.plan.translate import Site, translate
 from netns.spec import NetworkSpec, Pool
 from runtime import volume
-from runtime.container import Runtime
 from runtime.spec import ExitRecord, Mount, from_json, to_json
-from runtime.state import write_json
 
 
 class ProjectMachine:
     """One project's part of this machine. Implements ``engine.execute.Machine``."""
 
-    def __init__(self, places: Places, name: str, runtime_factory: Callable[..., Runtime], emit: Emit) -> None:
+    def __init__(
+        self, places: Places, name: str, runtime_factory: Callable[..., Runtime], emit: Emit
+    ) -> None:
         self.places = places
         self.name = name
         self.run = places.project_run(name)
@@ -45,8 +48,9 @@ class ProjectMachine:
         self.project: Project | None = None
         self.images: dict[str, ImageFacts] = {}
         self.keepers: dict[str, Keeper] = {}
+        self._translated: dict[str, Launch] = {}  # by container name, for the plan under way
         self.runtime = runtime_factory(on_exit=self._exited)
-        self.attachments = Attachments(places.run, emit, asyncio.get_running_loop())
+        self.attachments = Attachments(places.run, name, emit, asyncio.get_running_loop())
         self._waiting: list[asyncio.Future[None]] = []
         self.shop = Workshop(
             runtime=self.runtime, attachments=self.attachments, emit=self._emit, touch=self.touch,
@@ -159,7 +163,8 @@ class ProjectMachine:
         }  # fmt: skip
         if wanted.driver not in ("", "local"):
             raise ComposeError(
-                f"volume '{wanted.key}': driver '{wanted.driver}' is not supported", hint="use 'driver: local'"
+                f"volume '{wanted.key}': driver '{wanted.driver}' is not supported",
+                hint="use 'driver: local'",
             )
         volume.create(self.places.volumes, name, labels, options=wanted.driver_opts)
 
@@ -169,11 +174,53 @@ class ProjectMachine:
 
     # -- containers ---------------------------------------------------------------------------------
 
+    def reserve(self, plan: Plan) -> None:
+        """Hold the published ports of everything ``plan`` starts, before it starts anything.
+
+        A port that a container of the plan still holds and gives up is left to its turn.
+        Raises PortBusy naming the holder; nothing is held then.
+        """
+        assert self.project is not None
+        leaving = {s.id for s in plan.steps if s.kind is Kind.STOP}
+        freed = {
+            (port["published"], port["protocol"])
+            for keeper in self.keepers.values() if keeper.id in leaving for port in keeper.ports
+        }  # fmt: skip
+        held: list[Launch] = []
+        try:
+            for item in plan.steps:
+                if item.kind not in (Kind.CREATE, Kind.START) or (item.kind is Kind.START and not item.id):
+                    continue
+                launch = self._planned(item) if item.kind is Kind.CREATE else self.named(item.id).launch
+                if not any((port.published, port.protocol) in freed for port in launch.ports):
+                    held.append(launch)
+                    self.attachments.reserve(launch)
+        except BaseException:
+            for launch in held:
+                self.attachments.unplug(launch)
+            raise
+
+    def release(self) -> None:
+        """Let go of ports held for containers that did not come to run."""
+        for launch in self._translated.values():
+            if launch.spec.id not in self.keepers:
+                self.attachments.unplug(launch, for_good=True)
+        self._translated.clear()
+        for keeper in self.keepers.values():
+            if not keeper.active:
+                self.attachments.unplug(keeper.launch)
+
+    def _planned(self, item: Step) -> Launch:
+        assert self.project is not None
+        if item.name not in self._translated:
+            service = self.project.services[item.service]
+            self._translated[item.name] = self.translated(service, item.number, item.carry)
+        return self._translated[item.name]
+
     async def create(self, item: Step) -> None:
         """Write the record of a new container."""
-        assert self.project is not None
-        service = self.project.services[item.service]
-        self.add(self.translated(service, item.number, item.carry))
+        self.add(self._planned(item))
+        del self._translated[item.name]
 
     def translated(self, service: Service, number: int, carry: Mapping[str, str]) -> Launch:
         """What container ``number`` of ``service`` is, with a fresh id."""
@@ -229,21 +276,34 @@ class ProjectMachine:
         del self.keepers[keeper.id]
         self.touch()
 
+    def forget(self) -> None:
+        """Nothing of the project is left: remove its records and logs."""
+        shutil.rmtree(self.data, ignore_errors=True)
+
+    def _launches(self) -> list[Launch]:
+        """What exists, then what the plan under way will make."""
+        return [*(keeper.launch for keeper in self.keepers.values()), *self._translated.values()]
+
     def _siblings(self) -> dict[str, str]:
-        found = {keeper.name: keeper.id for keeper in self.keepers.values()}
-        found.update({k.launch.service: k.id for k in self.keepers.values() if k.launch.number == 1})
+        found: dict[str, str] = {}
+        for launch in self._launches():
+            found[launch.spec.name] = launch.spec.id
+            if launch.number == 1 and launch.spec.labels.get(label.ONEOFF) != "True":
+                found[launch.service] = launch.spec.id
         return found
 
     def _inherited(self, service: Service) -> tuple[tuple[tuple[Mount, ...], bool], ...]:
         found = []
         for text in service.volumes_from:
             words = text.removeprefix("container:").split(":")
-            source = next(
-                (k for k in self.keepers.values() if words[0] in (k.launch.service, k.name)), None
-            )
-            if source is None:
-                raise ComposeError(f"service '{service.name}': volumes_from names '{words[0]}', which has no container")
-            found.append((source.launch.spec.mounts, words[-1] == "ro" and len(words) > 1))
+            sources = [
+                launch for launch in self._launches() if words[0] in (launch.service, launch.spec.name)
+            ]
+            if not sources:
+                raise ComposeError(
+                    f"service '{service.name}': volumes_from names '{words[0]}', which has no container"
+                )
+            found.append((sources[-1].spec.mounts, words[1:] == ["ro"]))
         return tuple(found)
 
     # -- takeover -----------------------------------------------------------------------------------
@@ -259,10 +319,10 @@ class ProjectMachine:
             keeper = self.keepers[launch.spec.id] = Keeper(launch, self.shop, facts(path.parent))
             state = states.get(launch.spec.id)
             if state is not None and state.status in ("running", "paused"):
-                self.attachments.adopt(launch, Path(f"/proc/{state.pid}/ns/net"), keeper.ports)
+                self.attachments.adopt(launch, Path(f"/proc/{state.pid}/ns/net"))
                 keeper.resume(state.started_at)
-            elif state is not None and state.exit is not None:
-                keeper.exit = state.exit
+            else:
+                keeper.exit = state.exit if state is not None else None
                 keeper.health = ""
                 self.attachments.unplug(launch)
         for keeper in self.keepers.values():
@@ -279,7 +339,8 @@ def network_spec(project: str, network: ModelNetwork) -> NetworkSpec:
     """A network of the file in the words of ``netns``. Raises ComposeError for other drivers than bridge."""
     if network.driver not in ("", "bridge", "default"):
         raise ComposeError(
-            f"network '{network.key}': driver '{network.driver}' is not supported", hint="use 'driver: bridge'"
+            f"network '{network.key}': driver '{network.driver}' is not supported",
+            hint="use 'driver: bridge'",
         )
     options = network.driver_opts
     mtu = options.get("com.docker.network.driver.mtu", "")

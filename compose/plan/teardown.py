@@ -75,11 +75,16 @@ def restart(
     return Plan(steps=tuple(out.steps))
 
 
-def remove(containers: Sequence[Container], *, stop_first: bool, timeout: float | None) -> Plan:
-    """``rm``: remove stopped containers; with ``stop_first`` the running ones as well."""
+def remove(
+    containers: Sequence[Container], *, stop_first: bool, timeout: float | None, volumes: bool = False
+) -> Plan:
+    """``rm``: remove stopped containers; with ``stop_first`` the running ones as well.
+
+    volumes: their anonymous volumes go too, said by the reason ``rm -v``.
+    """
     out = Builder()
     going = [c for c in containers if stop_first or c.status not in ("running", "paused")]
-    _stop_and_remove(out, going, timeout, "rm")
+    _stop_and_remove(out, going, timeout, "rm -v" if volumes else "rm")
     return Plan(steps=tuple(out.steps))
 
 

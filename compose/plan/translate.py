@@ -148,7 +148,7 @@ def seconds(value: timedelta | None, default: float) -> float:
 
 
 def signal_number(text: str) -> int:
-    """"SIGTERM", "TERM", "15" or "SIGRTMIN+3" as a number. Raises ComposeError for anything else."""
+    """ "SIGTERM", "TERM", "15" or "SIGRTMIN+3" as a number. Raises ComposeError for anything else."""
     if text.isdigit() and 0 < int(text) <= signal.SIGRTMAX:
         return int(text)
     name, _, offset = text.upper().removeprefix("SIG").partition("+")
@@ -312,5 +312,3 @@ def _mount_warnings(service: Service, mounts: Mounted) -> tuple[str, ...]:
         for mount in (*service.configs, *service.secrets)
         if mount.source not in written and (mount.uid or mount.gid or mount.mode is not None)
     )
-
-

@@ -1,0 +1,50 @@
+"""What passes between a command and the supervisor: JSON lines on ``control.sock``.
+
+A command sends one request, ``{"verb": ..., "arguments": {...}}``, with up to three file descriptors
+(``run``). The supervisor answers with events, one JSON object a line, and ends with
+``{"result": {...}}`` or ``{"error": {...}}``.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from compose.errors import ComposeError, Several, Where
+
+MAX_REQUEST = 64 * 1024 * 1024
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """One JSON line."""
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+def error_message(error: BaseException) -> dict[str, Any]:
+    """Any error of the three packages, or an OSError, as JSON."""
+    if isinstance(error, BaseExceptionGroup):
+        return {"several": [error_message(one) for one in error.exceptions]}
+    where = getattr(error, "where", None)
+    return {
+        "message": getattr(error, "message", None) or str(error) or type(error).__name__,
+        "hint": getattr(error, "hint", ""),
+        "exit_code": getattr(error, "exit_code", 1),
+        "path": getattr(error, "path", ""),
+        "where": list(where) if where else None,
+    }
+
+
+class Reported(ComposeError):
+    """An error that the supervisor reported; exit code and text are the original's."""
+
+
+def error_from(message: dict[str, Any]) -> ComposeError:
+    """The exception to raise for an ``error`` answer."""
+    if "several" in message:
+        return Several([error_from(one) for one in message["several"]])
+    where = Where(*message["where"]) if message.get("where") else None
+    error = Reported(
+        message["message"], hint=message.get("hint", ""), where=where, path=message.get("path", "")
+    )
+    error.exit_code = int(message.get("exit_code", 1))
+    return error

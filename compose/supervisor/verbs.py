@@ -1,0 +1,285 @@
+"""What a command can ask of the supervisor: one coroutine a verb.
+
+Comes in:  a Call: the machine, JSON arguments, descriptors, where events go.
+Goes out:  the ``result`` of the answer.
+Not here:  decisions (``compose.plan``), effects (``compose.engine``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from runtime.state import write_json
+
+from compose.engine.events import Emit, Event, step, warning
+from compose.engine.execute import execute
+from compose.engine.keeper import Keeper
+from compose.engine.machine import ProjectMachine
+from compose.engine.observe import observe
+from compose.engine.oneoff import oneoff
+from compose.errors import ComposeError
+from compose.load.bind import bind
+from compose.plan import teardown
+from compose.plan.launch import ImageFacts
+from compose.plan.observed import Container, Observed
+from compose.plan.reconcile import UpOptions, reconcile
+from compose.plan.steps import Plan
+from compose.plan.translate import signal_number
+from runtime.spec import from_json
+
+
+@dataclass(slots=True)
+class Call:
+    """One request under way. ``writing`` is held by verbs that change what exists."""
+
+    machine: ProjectMachine
+    arguments: dict[str, Any]
+    emit: Emit
+    writing: asyncio.Lock
+    listeners: set[Callable[[Event], None]]
+    fds: tuple[int, ...] = ()
+    names: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.names = tuple(self.arguments.get("services") or ())
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Events of containers (exits, health, restarts, warnings) go to this command as well."""
+        self.listeners.add(self.emit)
+        try:
+            yield
+        finally:
+            self.listeners.discard(self.emit)
+
+    def observe(self) -> Observed:
+        """The machine now."""
+        return observe(self.machine.places, self.machine.name)
+
+    def adopt_project(self) -> list[str]:
+        """Take the project of the arguments as the current one; gives its start order."""
+        machine, told = self.machine, self.arguments
+        machine.project = bind(told["project"])
+        for service, document in (told.get("images") or {}).items():
+            machine.images[service] = from_json(ImageFacts, document)
+        write_json(machine.run / "project.json", told["project"])
+        order = told.get("order")
+        return list(order) if order else list(machine.project.services)
+
+    @asynccontextmanager
+    async def alone(self) -> Any:
+        """No other request changes the project meanwhile; its events are this command's."""
+        async with self.writing:
+            with self.listening():
+                yield
+
+
+async def up(call: Call) -> dict[str, Any]:
+    """Reconcile and execute; with ``wait`` return when all is running or healthy.
+
+    arguments: project, order, images, options (fields of UpOptions), wait, wait_timeout, parallel.
+    """
+    async with call.alone():
+        order = call.adopt_project()
+        options = _options(UpOptions, call.arguments.get("options"))
+        options = dataclasses.replace(options, images={s: i.id for s, i in call.machine.images.items()})
+        project = call.machine.project
+        assert project is not None
+        plan = reconcile(project, order, call.observe(), options)
+        _tell_orphans(call, plan)
+        for name in plan.kept:
+            call.emit(step("container", name, "Running"))
+        call.machine.reserve(plan)
+        try:
+            await execute(plan, call.machine, call.emit, parallel=int(call.arguments.get("parallel") or 0))
+        finally:
+            call.machine.release()
+        if call.arguments.get("wait"):
+            await _wait_all(call, options.named or tuple(project.services))
+        return {"changed": len(plan.steps), "kept": list(plan.kept), "orphans": list(plan.orphans)}
+
+
+async def _wait_all(call: Call, services: tuple[str, ...]) -> None:
+    limit = call.arguments.get("wait_timeout") or None
+    keepers = [keeper for name in services for keeper in call.machine.of(name)]
+    try:
+        async with asyncio.timeout(limit):
+            await asyncio.gather(*(_until_up(call, keeper) for keeper in keepers))
+    except TimeoutError:
+        late = [k.name for k in keepers if not _is_up(k)]
+        raise ComposeError(f"not ready after {limit} s: {', '.join(late)}", hint=_why_late(keepers)) from None
+
+
+def _is_up(keeper: Keeper) -> bool:
+    return keeper.running and (keeper.launch.health is None or keeper.health == "healthy")
+
+
+def _why_late(keepers: list[Keeper]) -> str:
+    words = [f"{k.name}: {k.why_unhealthy()}" for k in keepers if not _is_up(k) and k.why_unhealthy()]
+    return "; ".join(words)
+
+
+async def _until_up(call: Call, keeper: Keeper) -> None:
+    machine = call.machine
+    if keeper.launch.health is not None:
+        if not _is_up(keeper):
+            call.emit(step("container", keeper.name, "Waiting"))
+        await machine.until_healthy(keeper)
+        call.emit(step("container", keeper.name, "Healthy"))
+        return
+    while not keeper.running:
+        if not keeper.active:
+            code = keeper.exit.code if keeper.exit else None
+            raise ComposeError(
+                f"container {keeper.name} exited ({code})",
+                hint=f"see 'pycompose logs {keeper.launch.service}'",
+            )
+        await machine.changed()
+
+
+async def down(call: Call) -> dict[str, Any]:
+    """Stop and remove; arguments: project, options (fields of DownOptions)."""
+    async with call.alone():
+        call.adopt_project()
+        assert call.machine.project is not None
+        options = _options(teardown.DownOptions, call.arguments.get("options"))
+        plan = teardown.down(call.machine.project, call.observe(), options)
+        _tell_orphans(call, plan)
+        await execute(plan, call.machine, call.emit, keep_going=True)
+        if not call.machine.keepers:
+            call.machine.forget()
+        return {"changed": len(plan.steps), "orphans": list(plan.orphans)}
+
+
+async def start(call: Call) -> dict[str, Any]:
+    """Start stopped containers of the named services."""
+    async with call.alone():
+        order = call.adopt_project()
+        assert call.machine.project is not None
+        plan = teardown.start(call.machine.project, order, _chosen(call))
+        await execute(plan, call.machine, call.emit)
+        if call.arguments.get("wait"):
+            await _wait_all(call, call.names or tuple(call.machine.project.services))
+        return {"changed": len(plan.steps)}
+
+
+async def stop(call: Call) -> dict[str, Any]:
+    """Stop running containers; arguments: services, timeout."""
+    async with call.alone():
+        plan = teardown.stop(_chosen(call), call.arguments.get("timeout"))
+        await execute(plan, call.machine, call.emit, keep_going=True)
+        return {"changed": len(plan.steps)}
+
+
+async def restart(call: Call) -> dict[str, Any]:
+    """Stop and start; arguments: project, order, services, timeout, no_deps."""
+    async with call.alone():
+        order = call.adopt_project()
+        project = call.machine.project
+        assert project is not None
+        containers = _chosen(call)
+        if call.names and not call.arguments.get("no_deps"):
+            wanted = teardown.with_restarted_dependents(project, call.names)
+            containers = [c for c in call.observe().containers if c.service in wanted and not c.oneoff]
+        plan = teardown.restart(project, order, containers, call.arguments.get("timeout"))
+        await execute(plan, call.machine, call.emit)
+        return {"changed": len(plan.steps)}
+
+
+async def remove(call: Call) -> dict[str, Any]:
+    """``rm``; arguments: services, stop, volumes, timeout."""
+    async with call.alone():
+        plan = teardown.remove(
+            _chosen(call, oneoff=True), stop_first=bool(call.arguments.get("stop")),
+            timeout=call.arguments.get("timeout"), volumes=bool(call.arguments.get("volumes")),
+        )  # fmt: skip
+        await execute(plan, call.machine, call.emit, keep_going=True)
+        return {"changed": len(plan.steps), "names": [s.name for s in plan.steps if s.kind == "remove"]}
+
+
+async def kill(call: Call) -> dict[str, Any]:
+    """Send a signal at once, whatever else is under way; arguments: services or ids, signal, remove_orphans."""
+    number = signal_number(str(call.arguments.get("signal") or "SIGKILL"))
+    ids = call.arguments.get("ids") or [c.id for c in _chosen(call)]
+    keepers = [k for k in call.machine.keepers.values() if k.id in ids and k.running]
+    with call.listening():
+        for keeper in keepers:
+            call.emit(step("container", keeper.name, "Killing"))
+            await keeper.kill(number)
+        if number == signal.SIGKILL:
+            for keeper in keepers:
+                while keeper.running:
+                    await call.machine.changed()
+        for keeper in keepers:
+            call.emit(step("container", keeper.name, "Killed"))
+    return {"changed": len(keepers)}
+
+
+async def pause(call: Call) -> dict[str, Any]:
+    """Freeze running containers."""
+    return await _freeze(call, "running", "Paused", frozen=True)
+
+
+async def unpause(call: Call) -> dict[str, Any]:
+    """Thaw paused containers."""
+    return await _freeze(call, "paused", "Unpaused", frozen=False)
+
+
+async def _freeze(call: Call, status: str, word: str, *, frozen: bool) -> dict[str, Any]:
+    async with call.alone():
+        chosen = _chosen(call)
+        for container in chosen:
+            if container.status != status:
+                raise ComposeError(f"container {container.name} is not {status}")
+        for container in chosen:
+            await call.machine.runtime.freeze(container.id, frozen=frozen)
+            call.emit(step("container", container.name, word))
+        return {"changed": len(chosen)}
+
+
+async def run(call: Call) -> dict[str, Any]:
+    """One container of its own for one command; see ``engine.oneoff`` for the arguments."""
+    order = call.adopt_project()
+    return await oneoff(call.machine, order, call.arguments, call.fds, call.emit, call.writing)
+
+
+async def events(call: Call) -> dict[str, Any]:
+    """Stream what happens to containers until the command goes or nothing runs any more."""
+    with call.listening():
+        call.emit({"event": "watching"})
+        while call.machine.busy or not call.arguments.get("until_idle"):
+            await call.machine.changed()
+    return {}
+
+
+def _options(kind: Any, told: Mapping[str, Any] | None) -> Any:
+    return from_json(kind, told or {})
+
+
+def _tell_orphans(call: Call, plan: Plan) -> None:
+    if plan.orphans and not call.arguments.get("ignore_orphans"):
+        call.emit(
+            warning(
+                f"found orphan containers ({', '.join(plan.orphans)}) of this project; "
+                "remove or rename of a service in the file leaves them, '--remove-orphans' cleans up"
+            )
+        )
+
+
+def _chosen(call: Call, *, oneoff: bool = False) -> list[Container]:
+    found = call.observe().containers
+    wanted = [c for c in found if (oneoff or not c.oneoff) and (not call.names or c.service in call.names)]
+    return sorted(wanted, key=lambda c: (c.service, c.number))
+
+
+Verb = Callable[[Call], Awaitable[dict[str, Any]]]
+VERBS: dict[str, Verb] = {
+    "up": up, "down": down, "start": start, "stop": stop, "restart": restart, "rm": remove,
+    "kill": kill, "pause": pause, "unpause": unpause, "run": run, "events": events,
+}  # fmt: skip

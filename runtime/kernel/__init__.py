@@ -1,0 +1,1 @@
+"""One function per system call, under the call's own name; no policy here, failures are OSError."""

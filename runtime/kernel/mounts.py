@@ -1,0 +1,115 @@
+"""The mount family of system calls.
+
+Comes in:  paths as this process's mount namespace sees them.
+Goes out:  nothing, or a descriptor.
+Not here:  which mounts a container has (``runtime.rootfs.decide``).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from enum import IntFlag
+from pathlib import Path
+
+from runtime.kernel.libc import LIBC, failure, syscall
+
+_TEXT = ctypes.c_char_p
+LIBC.mount.argtypes = (_TEXT, _TEXT, _TEXT, ctypes.c_ulong, _TEXT)
+LIBC.umount2.argtypes = (_TEXT, ctypes.c_int)
+
+
+class Mount(IntFlag):
+    """MS_* of include/uapi/linux/mount.h."""
+
+    NONE = 0
+    RDONLY = 1
+    NOSUID = 2
+    NODEV = 4
+    NOEXEC = 8
+    REMOUNT = 32
+    NOSYMFOLLOW = 256
+    NOATIME = 1024
+    NODIRATIME = 2048
+    BIND = 4096
+    MOVE = 8192
+    REC = 16384
+    UNBINDABLE = 1 << 17
+    PRIVATE = 1 << 18
+    SLAVE = 1 << 19
+    SHARED = 1 << 20
+    RELATIME = 1 << 21
+    STRICTATIME = 1 << 24
+
+
+class Resolve(IntFlag):
+    """RESOLVE_* of include/uapi/linux/openat2.h."""
+
+    NONE = 0
+    NO_MAGICLINKS = 2
+    NO_SYMLINKS = 4
+    BENEATH = 8
+    IN_ROOT = 16
+
+
+def mount(
+    source: str, target: str | Path, fstype: str = "", flags: Mount = Mount.NONE, data: str = ""
+) -> None:
+    """mount(2): attach a filesystem at ``target``.
+
+    target: an existing path, as this process's mount namespace sees it.
+    data:   filesystem options joined by commas; the kernel reads at most one page.
+    Raises OSError naming the call and ``target``. EPERM: no CAP_SYS_ADMIN over the
+    mount namespace. ENODEV: this kernel lacks ``fstype``.
+    Source: mount(2), include/uapi/linux/mount.h.
+    """
+    words = (os.fsencode(source), os.fsencode(target), fstype.encode(), int(flags), os.fsencode(data))
+    if LIBC.mount(*words) == -1:
+        raise failure("mount", target)
+
+
+def umount2(target: str | Path, *, detach: bool = False) -> None:
+    """umount2(2): take the topmost mount off ``target``; ``detach`` is MNT_DETACH (lazy)."""
+    if LIBC.umount2(os.fsencode(target), 2 if detach else 0) == -1:
+        raise failure("umount2", target)
+
+
+def pivot_root(new: str | Path, old: str | Path) -> None:
+    """pivot_root(2): make ``new`` the root of this mount namespace and put the old one at ``old``.
+
+    EINVAL: ``new`` is no mount point, or a propagation type in the way is shared.
+    """
+    syscall("pivot_root", os.fsencode(new), os.fsencode(old), about=new)
+
+
+class _MountAttr(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns")]
+
+
+def mount_setattr(target: str | Path, *, read_only: bool, recursive: bool) -> None:
+    """mount_setattr(2): set the read-only attribute of a mount (tree); other attributes stay.
+
+    ENOSYS before Linux 5.12. Source: include/uapi/linux/mount.h (MOUNT_ATTR_RDONLY, AT_RECURSIVE).
+    """
+    attr = _MountAttr(1 if read_only else 0, 0 if read_only else 1, 0, 0)
+    flags = 0x8000 if recursive else 0
+    words = (-100, os.fsencode(target), flags, ctypes.byref(attr), ctypes.sizeof(attr))
+    syscall("mount_setattr", *words, about=target)
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in ("flags", "mode", "resolve")]
+
+
+def openat2(directory: int, path: str, flags: int, *, mode: int = 0, resolve: Resolve = Resolve.NONE) -> int:
+    """openat2(2): open ``path`` below ``directory``; with IN_ROOT symlinks and ".." stay inside it.
+
+    Returns a close-on-exec descriptor. Linux 5.6. EAGAIN (a rename raced ".."): asked again here.
+    """
+    how = _OpenHow(flags | os.O_CLOEXEC, mode, int(resolve))
+    while True:
+        try:
+            words = (directory, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
+            return syscall("openat2", *words, about=path)
+        except BlockingIOError:
+            continue

@@ -1,0 +1,5 @@
+"""placeholder"""
+
+
+def program(profile: str, capabilities: object, machine: str) -> bytes:
+    return b""

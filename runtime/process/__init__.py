@@ -1,0 +1,1 @@
+"""The processes of a container: spawner, monitor, launch, exec, and one-shot runs."""

@@ -1,0 +1,332 @@
+"""Make a container's pid 1: namespaces, control group, root file system, a gate, then its program.
+
+Comes in:  an Order; the caller becomes pid 1's parent.
+Goes out:  a Launched, whose pid 1 waits at the gate; ``go`` opens it.
+Not here:  who the process becomes (``identity``), what happens to its output (``monitor``, ``oneshot``).
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import struct
+import termios
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runtime.cgroup import apply as cgroup
+from runtime.cgroup import devices
+from runtime.cgroup.layout import Group
+from runtime.cgroup.writes import writes
+from runtime.errors import CommandNotFound, NotExecutable, RuntimeFailure
+from runtime.kernel import processes
+from runtime.kernel.namespaces import Clone, setdomainname, sethostname, setns, unshare
+from runtime.kernel.processes import prctl
+from runtime.process import identity, init
+from runtime.rootfs import apply as rootfs
+from runtime.rootfs.decide import CgroupMount, decide, propagation
+from runtime.spec import ContainerSpec
+
+KINDS = {  # field of Namespaces: (flag, file below /proc/PID/ns)
+    "network": (Clone.NEWNET, "net"),
+    "ipc": (Clone.NEWIPC, "ipc"),
+    "uts": (Clone.NEWUTS, "uts"),
+    "cgroup": (Clone.NEWCGROUP, "cgroup"),
+    "pid": (Clone.NEWPID, "pid"),
+}
+_ERRORS = {error.__name__: error for error in (RuntimeFailure, NotExecutable, CommandNotFound)}
+_TIOCSPTLCK, _TIOCGPTN = 0x40045431, 0x80045430
+_MESSAGE = 65536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Everything ``launch`` needs.
+
+    upper, work, staging: the overlay's directories and an empty mount point.
+    stdio:    three descriptors for the process; () with a tty.
+    joins:    kind ("network", "pid", ...) -> path of the namespace to join instead of a new one.
+    filter:   seccomp program or b"".
+    deathsig: the container dies with its parent.
+    """
+
+    spec: ContainerSpec
+    group: Group
+    upper: Path
+    work: Path
+    staging: Path
+    stdio: tuple[int, ...] = ()
+    joins: Mapping[str, str] = field(default_factory=dict)
+    filter: bytes = b""
+    deathsig: bool = False
+
+
+class Launched:
+    """A pid 1 at its gate; ``pid`` as the caller's pid namespace counts."""
+
+    def __init__(self, pid: int, channel: socket.socket) -> None:
+        self.pid = pid
+        self.channel = channel
+
+    def ready(self) -> tuple[list[str], int | None]:
+        """Wait for the gate. Returns warnings and, with a tty, the master. Raises what went wrong."""
+        message, fds = receive(self.channel)
+        if message is None:
+            raise RuntimeFailure("the container's first process died while it was being set up")
+        if "error" in message:
+            raise revive(message["error"])
+        return message["warnings"], fds[0] if fds else None
+
+    def go(self) -> None:
+        """Open the gate and wait until execve(2) has worked. Raises what went wrong."""
+        try:
+            self.channel.send(b"go")
+            message, _ = receive(self.channel)
+        except (BrokenPipeError, ConnectionResetError):
+            raise RuntimeFailure("the container's first process died at its gate") from None
+        finally:
+            self.channel.close()
+        if message is not None:
+            raise revive(message["error"])
+
+    def abort(self) -> None:
+        """Kill what waits at the gate and reap it."""
+        self.channel.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+
+def launch(order: Order) -> Launched:
+    """Fork pid 1 of ``order`` and return at once; it sets itself up in parallel.
+
+    Only the child leaves namespaces: the pid namespace of the caller's children is put back.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    kind, path = order.spec.namespaces.pid, order.joins.get("pid", "")
+    back = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if path:
+            _join(path, Clone.NEWPID)
+        elif kind != "host":
+            unshare(Clone.NEWPID)
+        pid = os.fork()
+        if pid == 0:
+            _child(order, ours, theirs)
+    finally:
+        setns(back, Clone.NEWPID)
+        os.close(back)
+    theirs.close()
+    return Launched(pid, ours)
+
+
+def _child(order: Order, ours: socket.socket, channel: socket.socket) -> None:
+    """All of pid 1's life before its program; never returns."""
+    code = 125
+    try:
+        ours.close()
+        warnings, master = _set_up(order)
+        send(channel, {"warnings": warnings}, [master] if master is not None else [])
+        if master is not None:
+            os.close(master)
+        if channel.recv(16) == b"go":
+            _become(order, channel)
+    except RuntimeFailure as error:
+        code = error.exit_code
+        _tell(channel, error)
+    except OSError as error:
+        about = f" ({error.filename})" if error.filename else ""
+        _tell(channel, RuntimeFailure(f"cannot set up the container: {error.strerror}{about}"))
+    except BaseException as error:  # the last frame of a forked process: it must not run its parent's code
+        _tell(channel, RuntimeFailure(f"cannot set up the container: {type(error).__name__}: {error}"))
+    finally:
+        os._exit(code)
+
+
+def _set_up(order: Order) -> tuple[list[str], int | None]:
+    """From the fork to the gate. Returns warnings and the master of a pty, or None."""
+    spec = order.spec
+    os.setsid()
+    os.umask(0o022)
+    prctl(processes.PR_SET_DUMPABLE, 0)  # nothing in the container may look into this interpreter
+    processes.set_name("pycompose-init")
+    warnings = _control_group(order)
+    shown = _cgroup_mounts(order.group)
+    _namespaces(order)
+    _names(order)
+    warnings += _sysctls(spec)
+    rootfs.detach(propagation(spec), order.staging)
+    ipc = order.joins.get("ipc", "")
+    ops = decide(
+        spec,
+        upper=str(order.upper),
+        work=str(order.work),
+        cgroups=shown,
+        ipc_mounts=ipc.removesuffix("ipc") + "mnt" if ipc else "",
+    )
+    rootfs.apply(ops, order.staging)
+    rootfs.enter_root(order.staging)
+    if spec.namespaces.network in ("private", "none") and "network" not in order.joins:
+        _loopback_up()
+    warnings += [] if spec.privileged else identity.missing_capabilities(identity.of_container(spec, b""))
+    master = _terminal() if spec.tty else None
+    warnings += identity.limits(identity.of_container(spec, b""))
+    return warnings, master
+
+
+def _become(order: Order, channel: socket.socket) -> None:
+    """Behind the gate: standard streams, user, program."""
+    own = identity.of_container(order.spec, order.filter)
+    user = identity.find_user(own)
+    for target, fd in enumerate(order.stdio):
+        os.dup2(fd, target)
+    _own_streams(user.uid)
+    if order.spec.init:
+        init.fork_program(channel)
+    identity.execute(own, user, deathsig=order.deathsig)
+
+
+def _control_group(order: Order) -> list[str]:
+    """Made and joined by the child itself: joining can stall on a semaphore, and so stalls nobody else."""
+    spec, group = order.spec, order.group
+    rules = devices.DEFAULT
+    rules += tuple(_device_rule(device.source, device.access) for device in spec.devices)
+    rules = () if spec.privileged else (*filter(None, rules), *spec.limits.device_rules)
+    wanted = writes(spec.limits, group.layout.version, _block_number, rules)
+    warnings = cgroup.create(group, wanted, rules)
+    cgroup.attach(group)
+    return warnings
+
+
+def _device_rule(path: str, access: str) -> str:
+    info = os.stat(path)
+    if not info.st_rdev:
+        return ""
+    kind = "b" if info.st_mode & 0o170000 == 0o060000 else "c"
+    return f"{kind} {os.major(info.st_rdev)}:{os.minor(info.st_rdev)} {access}"
+
+
+def _block_number(path: str) -> str:
+    device = os.stat(path).st_rdev
+    return f"{os.major(device)}:{os.minor(device)}"
+
+
+def _cgroup_mounts(group: Group) -> tuple[CgroupMount, ...]:
+    layout = group.layout
+    if layout.version == 2:
+        return (CgroupMount(name="", fstype="cgroup2"),) if layout.unified else ()
+    out = []
+    for root in dict.fromkeys(layout.controllers.values()):
+        shared = sorted(name for name, path in layout.controllers.items() if path == root)
+        out.append(CgroupMount(name=root.name, fstype="cgroup", data=",".join(shared)))
+    return tuple(out)
+
+
+def _namespaces(order: Order) -> None:
+    """Join what is shared first, while the host's /proc is there, then leave the rest at one go."""
+    new = Clone.NEWNS
+    for kind, (flag, _) in KINDS.items():
+        if kind == "pid":
+            continue
+        if kind in order.joins:
+            _join(order.joins[kind], flag)
+        elif getattr(order.spec.namespaces, kind) != "host":
+            new |= flag
+    unshare(new)
+
+
+def _join(path: str, flag: Clone) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(fd, flag)
+    finally:
+        os.close(fd)
+
+
+def _names(order: Order) -> None:
+    if order.spec.namespaces.uts == "host" or "uts" in order.joins:
+        return
+    sethostname(order.spec.hostname or order.spec.id[:12])
+    if order.spec.domainname:
+        setdomainname(order.spec.domainname)
+
+
+def _sysctls(spec: ContainerSpec) -> list[str]:
+    """Write them through the host's /proc, which shows this process its own namespaces."""
+    for name, value in spec.sysctls.items():
+        path = Path("/proc/sys", *name.split("."))
+        try:
+            path.write_text(value)
+        except OSError as error:
+            text = f"sysctl '{name}' cannot be set to '{value}': {error.strerror}"
+            raise RuntimeFailure(
+                text, hint="only namespaced ones exist per container (net.*, kernel.shm*, ...)"
+            ) from None
+    return []
+
+
+def _loopback_up() -> None:
+    """netdevice(7): set IFF_UP on ``lo``."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh22x", b"lo", 1))  # SIOCSIFFLAGS
+
+
+def _terminal() -> int:
+    """Make a pty in the container's own devpts, our controlling terminal, and /dev/console. Returns the master."""
+    master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
+    number = struct.unpack("i", fcntl.ioctl(master, _TIOCGPTN, b"\0" * 4))[0]
+    name = f"/dev/pts/{number}"
+    rootfs.bind_file(name, "/dev/console")
+    slave = os.open(name, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    for target in range(3):
+        os.dup2(slave, target)
+    os.close(slave)
+    return master
+
+
+def _own_streams(uid: int) -> None:
+    """Let the process open /dev/stdout again: pipes and terminals are given to its user."""
+    for fd in range(3):
+        info = os.fstat(fd)
+        if uid and info.st_uid != uid and (info.st_mode & 0o170000 == 0o010000 or os.isatty(fd)):
+            with contextlib.suppress(OSError):
+                os.fchown(fd, uid, -1)
+
+
+def _tell(channel: socket.socket, error: RuntimeFailure) -> None:
+    kind = type(error).__name__
+    with contextlib.suppress(OSError):
+        text = {"kind": kind, "message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+        send(channel, {"error": text})
+
+
+def revive(data: Mapping[str, Any]) -> RuntimeFailure:
+    """Make the error again that another process sent."""
+    kind = _ERRORS.get(data["kind"], RuntimeFailure)
+    return kind(data["message"], hint=data["hint"], exit_code=data["exit_code"])
+
+
+def send(channel: socket.socket, message: Mapping[str, Any], fds: list[int] | None = None) -> None:
+    """Send one message, with descriptors, over a SOCK_SEQPACKET socket."""
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    channel.sendmsg([json.dumps(message).encode()], rights)
+
+
+def receive(channel: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
+    """Receive one message and its descriptors; None when the other side is gone."""
+    room = socket.CMSG_SPACE(8 * array.array("i").itemsize)
+    raw, ancillary, _, _ = channel.recvmsg(_MESSAGE, room, socket.MSG_CMSG_CLOEXEC)
+    fds = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return (json.loads(raw) if raw else None), list(fds)

@@ -1,0 +1,174 @@
+"""Run one container to its end, from an ordinary process (RUN of a build, maintainer scripts).
+
+Comes in:  a ContainerSpec, an empty scratch directory on the file system of its upper layer.
+Goes out:  an ExitRecord; the upper layer keeps what was written.
+Not here:  long-lived containers (``runtime.container``). The work is done by a small helper process, so
+           that this one may have threads and be large; when this one dies, helper and container die.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from runtime.cgroup import apply as cgroup
+from runtime.cgroup.layout import find, group
+from runtime.errors import RuntimeFailure
+from runtime.policy import seccomp
+from runtime.process import ending
+from runtime.process.fresh import start
+from runtime.process.launch import Launched, Order, launch, receive, revive, send
+from runtime.spec import ContainerSpec, ExitRecord, from_json, to_json
+
+Output = Callable[[bytes], None]
+_CHUNK = 65536
+
+
+def run(
+    spec: ContainerSpec,
+    *,
+    scratch: Path,
+    connect: Callable[[Path], None] | None = None,
+    output: Output | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> ExitRecord:
+    """Run ``spec`` to its end and say how it ended.
+
+    spec:    ``layers`` and ``upper`` name its tree; with no layers ``upper`` itself is the root.
+    scratch: an empty directory, left with at most our work directories in it.
+    connect: gets the path of the network namespace before the program starts.
+    output:  gets standard output and error, merged, as they come; None throws them away.
+    Raises NotExecutable, CommandNotFound, RuntimeFailure. KeyboardInterrupt kills the container first.
+    """
+    order = scratch / "order.json"
+    order.write_text(json.dumps(to_json(spec)))
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    helper = start(
+        "runtime.process.oneshot",
+        [str(scratch), str(theirs.fileno()), str(writer)],
+        fds=(theirs.fileno(), writer),
+    )
+    theirs.close()
+    os.close(writer)
+    try:
+        ready = _answer(ours)
+        for text in ready["warnings"] if warn else ():
+            warn(text)  # type: ignore[misc]
+        if connect:
+            connect(Path(f"/proc/{ready['pid']}/ns/net"))
+        send(ours, {"go": True})
+        return _follow(ours, reader, output or (lambda data: None))
+    finally:
+        ours.close()  # the helper takes this as the order to kill, when it is still there
+        os.close(reader)
+        helper.wait()
+
+
+def _answer(channel: socket.socket) -> dict[str, object]:
+    message, _ = receive(channel)
+    if message is None:
+        raise RuntimeFailure("the helper process of a one-shot container died")
+    if "error" in message:
+        raise revive(message["error"])
+    return message
+
+
+def _follow(channel: socket.socket, reader: int, output: Output) -> ExitRecord:
+    """Pass output on until the exit is reported, then what the pipe still holds."""
+    os.set_blocking(reader, False)
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    poll.register(channel, select.POLLIN)
+    while True:
+        ready = dict(poll.poll())
+        if reader in ready and not _copy(reader, output):
+            poll.unregister(reader)
+        if channel.fileno() in ready:
+            message = _answer(channel)
+            if "exit" in message:
+                while _copy(reader, output):
+                    pass
+                return from_json(ExitRecord, message["exit"])
+
+
+def _copy(reader: int, output: Output) -> bool:
+    """Pass one chunk on. Returns whether there may be more."""
+    try:
+        data = os.read(reader, _CHUNK)
+    except BlockingIOError:
+        return False
+    if data:
+        output(data)
+    return bool(data)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The helper: scratch directory, descriptor of the channel, descriptor of the output pipe."""
+    scratch, channel = Path(arguments[0]), socket.socket(fileno=int(arguments[1]))
+    spec = from_json(ContainerSpec, json.loads((scratch / "order.json").read_text()))
+    own = group(find(), "oneshot", spec.id, spec.limits.parent)
+    writer, null = int(arguments[2]), os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    os.set_inheritable(writer, False)
+    channel.set_inheritable(False)
+    work, staging = scratch / "work", scratch / "root"
+    work.mkdir(exist_ok=True)
+    staging.mkdir(exist_ok=True)
+    order = Order(
+        spec=spec,
+        group=own,
+        upper=Path(spec.upper),
+        work=work,
+        staging=staging,
+        stdio=(null, writer, writer),
+        filter=seccomp.program(spec.seccomp, spec.capabilities, os.uname().machine),
+        deathsig=True,
+    )
+    try:
+        _serve(order, channel, writer)
+    finally:
+        cgroup.kill(own)
+        cgroup.remove(own)
+    return 0
+
+
+def _serve(order: Order, channel: socket.socket, writer: int) -> None:
+    child = launch(order)
+    try:
+        warnings, _ = child.ready()
+        send(channel, {"pid": child.pid, "warnings": warnings})
+        message, _ = receive(channel)
+        if message is None:
+            child.abort()
+            return
+        child.go()
+    except RuntimeFailure as error:
+        child.abort()
+        text = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+        send(channel, {"error": {**text, "exit_code": error.exit_code}})
+        return
+    os.close(writer)
+    send(channel, {"exit": to_json(_wait(child, order, channel))})
+
+
+def _wait(child: Launched, order: Order, channel: socket.socket) -> ExitRecord:
+    """Wait for the end; when the caller goes away first, bring it about."""
+    pidfd = os.pidfd_open(child.pid)
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    poll.register(channel, select.POLLIN)
+    while pidfd not in (ready := dict(poll.poll())):
+        if channel.fileno() in ready:
+            poll.unregister(channel)
+            os.kill(child.pid, 9)
+    _, status = os.waitpid(child.pid, 0)
+    return ending.record(status, order.spec, order.group)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

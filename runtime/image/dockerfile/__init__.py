@@ -1,0 +1,1 @@
+"""The language of Dockerfiles, pure: instructions (parse), words (words), .dockerignore (ignore)."""

@@ -44,6 +44,7 @@ class Leases:
     def __init__(self, run: Path) -> None:
         self.root = run / "networks"
         self._lock = run / "networks.lock"
+        self._read: dict[str, tuple[tuple[int, int], Lease]] = {}
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -81,17 +82,41 @@ class Leases:
         write(self.endpoints_directory(spec.network) / f"{spec.container}.json", asdict(lease))
 
     def of_network(self, network: str) -> list[Lease]:
-        files = sorted(self.endpoints_directory(network).glob("*.json"))
-        return [lease_from(data) for data in map(read, files) if data]
+        """The leases of one network by container id; files that did not change are not read again."""
+        found: dict[str, tuple[tuple[int, int], Lease]] = {}
+        directory = self.endpoints_directory(network)
+        for entry in _entries(directory):
+            try:
+                status = os.stat(entry)
+            except FileNotFoundError:
+                continue
+            stamp = (status.st_ino, status.st_mtime_ns)
+            known = self._read.get(entry)
+            if known and known[0] == stamp:
+                found[entry] = known
+            elif data := read(Path(entry)):
+                found[entry] = (stamp, lease_from(data))
+        start = f"{directory}/"
+        self._read = {k: v for k, v in self._read.items() if not k.startswith(start)} | found
+        return [found[entry][1] for entry in sorted(found)]
 
     def of_container(self, container: str) -> list[Lease]:
-        files = sorted(self.root.glob(f"*/endpoints/{container}.json"))
+        """The leases of one container in all networks, by interface name."""
+        names = os.listdir(self.root) if self.root.is_dir() else []
+        files = (self.root / name / "endpoints" / f"{container}.json" for name in sorted(names))
         found = [lease_from(data) for data in map(read, files) if data]
         return sorted(found, key=lambda lease: lease.endpoint.interface)
 
     def forget(self, lease: Lease) -> None:
         spec = lease.endpoint.spec
         (self.endpoints_directory(spec.network) / f"{spec.container}.json").unlink(missing_ok=True)
+
+
+def _entries(directory: Path) -> list[str]:
+    try:
+        return [f"{directory}/{name}" for name in os.listdir(directory) if not name.startswith(".")]
+    except FileNotFoundError:
+        return []
 
 
 def write(path: Path, data: object) -> None:

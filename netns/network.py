@@ -12,8 +12,9 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from netns.ports.forward import Forward, forward
 from netns.ports.reserve import Reservations, sweep_notes
 from netns.spec import Endpoint, EndpointSpec, Network, NetworkSpec, Pool, PortSpec
 
+_parsed = lru_cache(4096)(ip_address)
 RESOLV_CONF = Path("/etc/resolv.conf")
 BUILDS = NetworkSpec(name="pycompose_builds")
 
@@ -94,6 +96,7 @@ class Networks:
     def remove(self, name: str) -> None:
         """Remove a network with its bridge and rules. Nothing happens when there is none.
 
+        May run in a thread, several at once: the kernel waits 30-60 ms for each bridge.
         Raises NetworkInUse while endpoints remain.
         """
         with self._leases.locked():
@@ -104,9 +107,12 @@ class Networks:
                     f"network '{name}' still has {len(leases)} endpoints: {holders}",
                     hint="stop the containers that use it first",
                 )
-            if network := self._leases.network(name):
-                self._erase(network)
+            network = self._leases.network(name)
+            bridge = self._retire(network) if network else 0
             self._leases.forget_network(name)
+        if bridge:
+            with closing(Links()) as links:
+                links.delete(bridge)
 
     # containers
 
@@ -147,7 +153,7 @@ class Networks:
             descriptor = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
             undo.callback(os.close, descriptor)
             for (network, endpoint), lease in zip(plugged, leases, strict=True):
-                undo.callback(links.delete, lease.link)
+                undo.callback(self._unplug, lease.link)
                 links.plug(network, endpoint, lease.link, descriptor, hairpin=bool(ports))
             six = _default([pair for pair in plugged if pair[0].gateway6])
             furnish(netns, plugged, gateway[0].gateway4 if gateway else "", six[0].gateway6 if six else "")
@@ -261,7 +267,7 @@ class Networks:
                     f"link '{network.bridge}' exists already and is not a bridge of ours",
                     hint="choose another name for the bridge of this network",
                 )
-            links.delete(network.bridge)  # left by a run that crashed
+            links.delete(links.index(network.bridge))  # left by a run that crashed
         missing = fresh or not firewall.has(table)
         if missing:
             firewall.commit(ruleset.network_rules(network))
@@ -280,10 +286,16 @@ class Networks:
             for port in _by_kernel(lease.ports, lease.endpoint):
                 firewall.commit([ruleset.add_port(network, port, lease.endpoint.ipv4)])
 
+    def _retire(self, network: Network) -> int:
+        """Take the rules away; returns the number of the bridge, which stays its own when a name does not."""
+        with closing(Firewall()) as firewall, closing(Links()) as links:
+            firewall.remove([ruleset.remove_network(network)])
+            return links.index(network.bridge)
+
     def _erase(self, network: Network) -> None:
-        links, firewall = self._kernel()
-        firewall.remove([ruleset.remove_network(network)])
-        links.delete(network.bridge)
+        links, _ = self._kernel()
+        if bridge := self._retire(network):
+            links.delete(bridge)
 
     def _lease(
         self, spec: EndpointSpec, order: int, all_of: Sequence[EndpointSpec]
@@ -296,7 +308,7 @@ class Networks:
                 continue
             for address in (lease.endpoint.ipv4, lease.endpoint.ipv6):
                 if address:
-                    holders[ip_address(address)] = _title(lease)
+                    holders[_parsed(address)] = _title(lease)
         former = self._former.get((spec.network, spec.container))
         four = _choose(network, spec.ipv4, former.ipv4 if former else "", holders, 4)
         six = _choose(network, spec.ipv6, former.ipv6 if former else "", holders, 6)
@@ -308,6 +320,11 @@ class Networks:
             interface=spec.interface or _interface(order, all_of),
         )
         return network, endpoint
+
+    def _unplug(self, link: str) -> None:
+        links, _ = self._kernel()
+        if index := links.index(link):
+            links.delete(index)
 
     def _leased(self, network: Network, endpoint: Endpoint) -> Lease:
         spec = endpoint.spec

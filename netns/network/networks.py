@@ -1,4 +1,4 @@
-"""The front door: create, connect, disconnect, remove; and a bridge for image builds.
+"""The front door: create, connect, disconnect, remove.
 
 Comes in:  NetworkSpec, EndpointSpec, PortSpec; the path of a network namespace.
 Goes out:  Network, Connection; records under RUN/networks that any process may read.
@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -26,11 +25,10 @@ from netns.nftables import ruleset
 from netns.nftables.apply import Firewall
 from netns.ports.forward import Forward, forward
 from netns.ports.reserve import Reservations, sweep_notes
-from netns.spec import Endpoint, EndpointSpec, Network, NetworkSpec, Pool, PortSpec
+from netns.spec import Endpoint, EndpointSpec, Network, NetworkSpec, PortSpec
 
 _parsed = lru_cache(4096)(ip_address)
 RESOLV_CONF = Path("/etc/resolv.conf")
-BUILDS = NetworkSpec(name="pycompose_builds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +140,7 @@ class Networks:
                 undo.callback(self._reservations.release, container)
             with self._leases.locked():
                 plugged = [self._lease(spec, n, ordered) for n, spec in enumerate(ordered)]
-                gateway = _default(plugged)
+                gateway = ipam.default_endpoint(plugged)
                 leases = [self._leased(network, endpoint) for network, endpoint in plugged]
                 if gateway and ports:
                     at = plugged.index(gateway)
@@ -155,7 +153,7 @@ class Networks:
             for (network, endpoint), lease in zip(plugged, leases, strict=True):
                 undo.callback(self._unplug, lease.link)
                 links.plug(network, endpoint, lease.link, descriptor, hairpin=bool(ports))
-            six = _default([pair for pair in plugged if pair[0].gateway6])
+            six = ipam.default_endpoint([pair for pair in plugged if pair[0].gateway6])
             furnish(netns, plugged, gateway[0].gateway4 if gateway else "", six[0].gateway6 if six else "")
             if ports:
                 undo.callback(self._unpublish, container, leases)
@@ -233,19 +231,19 @@ class Networks:
         bridge = spec.bridge or naming.bridge_name(spec.name)
         own = links.index(bridge)
         routes = list(links.routes())
-        named = [(s, f"network '{n.spec.name}'{_of(n)}") for n in self.all() for s in _subnets(n)]
+        named = [(s, f"network '{n.spec.name}'{_of(n)}") for n in self.all() for s in ipam.subnets_of(n)]
         hosts = [(route, "a route of the host") for route, link in routes if not own or link != own]
         servers = [ipam.parse_subnet(s.split("%")[0]) for s in naming.nameservers(_host_resolv_conf())]
         taken = [subnet for subnet, _ in named + hosts] + servers
         four, gateway4 = "", ""
         if spec.ipv4:
-            pool = _pool(spec, 4)
-            subnet = _wanted(pool, named, hosts) if pool else ipam.choose_subnet(spec.name, taken)
+            pool = ipam.pool_of(spec, 4)
+            subnet = ipam.wanted_subnet(pool, named, hosts) if pool else ipam.choose_subnet(spec.name, taken)
             four, gateway4 = str(subnet), str(ipam.gateway_of(subnet, pool))
         six, gateway6 = "", ""
         if spec.ipv6:
-            pool = _pool(spec, 6)
-            subnet = _wanted(pool, named, hosts) if pool else ipam.choose_subnet6(spec.name, taken)
+            pool = ipam.pool_of(spec, 6)
+            subnet = ipam.wanted_subnet(pool, named, hosts) if pool else ipam.choose_subnet6(spec.name, taken)
             six, gateway6 = str(subnet), str(ipam.gateway_of(subnet, pool))
         return Network(
             spec=spec,
@@ -310,14 +308,14 @@ class Networks:
                 if address:
                     holders[_parsed(address)] = _title(lease)
         former = self._former.get((spec.network, spec.container))
-        four = _choose(network, spec.ipv4, former.ipv4 if former else "", holders, 4)
-        six = _choose(network, spec.ipv6, former.ipv6 if former else "", holders, 6)
+        four = ipam.choose_address(network, spec.ipv4, former.ipv4 if former else "", holders, 4)
+        six = ipam.choose_address(network, spec.ipv6, former.ipv6 if former else "", holders, 6)
         endpoint = Endpoint(
             spec=spec,
             ipv4=four,
             ipv6=six,
             mac=spec.mac or naming.mac_address(four or six, spec.network),
-            interface=spec.interface or _interface(order, all_of),
+            interface=spec.interface or naming.interface_name(order, all_of),
         )
         return network, endpoint
 
@@ -383,70 +381,6 @@ class Networks:
         self.notices += [sentence for sentence in sentences if sentence not in self.notices]
 
 
-def _choose(
-    network: Network, static: str, former: str, holders: dict[ipam.Address, str], version: int
-) -> str:
-    """One address: the static one, the former one if free, else the next free one; "" without the family."""
-    text = network.subnet4 if version == 4 else network.subnet6
-    if not text:
-        if static:
-            raise NetworkFailure(f"network '{network.spec.name}' has no IPv{version} subnet for {static}")
-        return ""
-    subnet, pool = ipam.parse_subnet(text), _pool(network.spec, version)
-    own = ipam.parse_address(network.gateway4 if version == 4 else network.gateway6)
-    kept: dict[ipam.Address, str] = {own: "the gateway"}
-    for reserved in pool.reserved if pool else ():
-        kept[ipam.parse_address(reserved, "aux_address")] = "aux_addresses"
-    if static:
-        return str(ipam.claim(static, subnet, kept | holders, network.spec.name))
-    if former and ip_address(former) not in kept | holders:
-        return former
-    within = ipam.parse_subnet(pool.ip_range, "ip_range") if pool and pool.ip_range else None
-    return str(ipam.next_free(subnet, (kept | holders).keys(), within))
-
-
-def _default(plugged: Sequence[tuple[Network, Endpoint]]) -> tuple[Network, Endpoint] | None:
-    """The endpoint that holds the default route: highest gw_priority, then priority, then name."""
-    outward = [pair for pair in plugged if not pair[0].spec.internal]
-    outward.sort(key=lambda p: (-p[1].spec.gw_priority, -p[1].spec.priority, p[0].spec.name))
-    return outward[0] if outward else None
-
-
-def _interface(order: int, endpoints: Sequence[EndpointSpec]) -> str:
-    """``eth<n>``: the n-th of those without a name of their own, skipping names that are taken."""
-    fixed = {spec.interface for spec in endpoints}
-    free = (name for n in range(len(endpoints) * 2) if (name := f"eth{n}") not in fixed)
-    names = [spec.interface or next(free) for spec in endpoints]
-    return names[order]
-
-
-def _pool(spec: NetworkSpec, version: int) -> Pool | None:
-    """The first pool of a family that names a subnet."""
-    for pool in spec.pools:
-        if pool.subnet and ipam.parse_subnet(pool.subnet).version == version:
-            return pool
-    return None
-
-
-def _wanted(
-    pool: Pool, named: list[tuple[ipam.Subnet, str]], hosts: list[tuple[ipam.Subnet, str]]
-) -> ipam.Subnet:
-    """A subnet given in the file. Wider routes of the host are fine: ours is more specific."""
-    subnet = ipam.parse_subnet(pool.subnet)
-    inner = [(s, w) for s, w in hosts if s.version == subnet.version and s.prefixlen >= subnet.prefixlen]
-    if who := ipam.clash(subnet, named + inner):
-        raise AddressTaken(
-            f"subnet {subnet} overlaps {who}", hint="choose another subnet, or leave the choice to pycompose"
-        )
-    return subnet
-
-
-def _subnets(network: Network) -> Iterator[ipam.Subnet]:
-    for text in (network.subnet4, network.subnet6):
-        if text:
-            yield ipam.parse_subnet(text)
-
-
 def _of(network: Network) -> str:
     return f" of project '{network.spec.project}'" if network.spec.project else ""
 
@@ -484,60 +418,3 @@ def _kernel_says(what: str) -> Iterator[None]:
         raise NetworkFailure(f"{what}: {error}", hint="networks need root (CAP_NET_ADMIN)") from error
     except OSError as error:
         raise NetworkFailure(f"{what}: {error}") from error
-
-
-@contextmanager
-def build_network(run: Path, dns: Sequence[str] = ()) -> Iterator[Callable[[Path], None]]:
-    """A network for the containers of image builds, with names; shared by builds that run at once.
-
-    Gives a function that plugs the namespace at a path in. For synchronous callers: names are served
-    by a thread. At the end the containers are unplugged, and the last build removes the bridge.
-    """
-    from netns.dns.server import Server  # asyncio's full weight only where a build runs
-
-    networks, loop = Networks(run), asyncio.new_event_loop()
-    server, plugged = Server(loop, networks), list[str]()
-    thread = threading.Thread(target=loop.run_forever, name="build names", daemon=True)
-
-    def connect(netns: Path) -> None:
-        if not thread.is_alive():
-            _sweep_builds(networks)
-            networks.create(BUILDS)
-            thread.start()
-        container = secrets.token_hex(32)
-        title = f"build-{os.getpid()}-{len(plugged)}"
-        plugged.append(container)
-        networks.connect(
-            netns, [EndpointSpec(network=BUILDS.name, container=container, container_name=title)]
-        )
-        asyncio.run_coroutine_threadsafe(serve(container, netns), loop).result(10)
-
-    async def serve(container: str, netns: Path) -> None:
-        server.attach(container, netns, [BUILDS.name], dns=dns)
-
-    async def end() -> None:
-        server.close()
-
-    try:
-        yield connect
-    finally:
-        if thread.is_alive():
-            asyncio.run_coroutine_threadsafe(end(), loop).result(10)
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            for container in plugged:
-                networks.forget(container)
-            try:
-                networks.remove(BUILDS.name)
-            except NetworkInUse:
-                pass  # another build is still running
-        loop.close()
-        networks.close()
-
-
-def _sweep_builds(networks: Networks) -> None:
-    """Forget endpoints of builds whose process was killed."""
-    for endpoint in networks.endpoints(BUILDS.name):
-        pid = endpoint.spec.container_name.split("-")[1]
-        if not Path(f"/proc/{pid}").exists():
-            networks.forget(endpoint.spec.container)

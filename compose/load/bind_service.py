@@ -67,11 +67,12 @@ def _limits(entry: Entry) -> dict[str, Any]:
 
 def _restart(policy: Entry) -> str:
     """``deploy.restart_policy`` as the text of ``restart``."""
-    condition = policy.get("condition", "any")
+    condition: str = policy.get("condition") or "any"
     if condition == "on-failure":
         attempts = policy.get("max_attempts")
         return f"on-failure:{attempts}" if attempts else "on-failure"
-    return {"none": "no", "any": "always"}.get(condition, condition)
+    names: dict[str, str] = {"none": "no", "any": "always"}
+    return names.get(condition, condition)
 
 
 def _span(value: str | int) -> timedelta:

@@ -46,10 +46,17 @@ def _service(entry: dict[str, Any]) -> dict[str, Any]:
     build = entry.get("build")
     if build is not None:
         _build(build)
+    for watch in (entry.get("develop") or {}).get("watch") or ():
+        watch.setdefault("exec", {"command": None})
     deploy = entry.get("deploy")
     if deploy is not None:
         deploy.setdefault("resources", {})
         deploy.setdefault("placement", {})
+    if "mem_swappiness" in entry:
+        entry["mem_swappiness"] = str(entry["mem_swappiness"])
+    for limits in (entry.get("blkio_config") or {}).values():
+        if isinstance(limits, list):  # the one place where docker compose writes capital letters
+            limits[:] = [{key.capitalize(): value for key, value in one.items()} for one in limits]
     if entry.get("pull_policy") == "if_not_present":
         entry["pull_policy"] = "missing"
     return {key: value for key, value in entry.items() if value or not _vanishes(key, value)}

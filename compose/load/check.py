@@ -157,8 +157,10 @@ class _Service:
             self._fail(f"has 'container_name' and {scale} containers", "container_name", hint=hint)
         for index, request in enumerate(reserved.get("devices") or ()):
             if request.get("count") is not None and request.get("device_ids"):
-                path = ("deploy", "resources", "reservations", "devices", index)
-                self._fail("gives both 'count' and 'device_ids' of a device", *path)
+                self._fail(
+                    "gives both 'count' and 'device_ids' of a device",
+                    *("deploy", "resources", "reservations", "devices", index),
+                )
 
 
 def _dotted(path: tuple[str | int, ...]) -> str:

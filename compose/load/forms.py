@@ -10,6 +10,7 @@ import os.path
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from compose.load.problems import Problems
@@ -47,9 +48,7 @@ def through(change: Callable[[Any], Any], value: Any) -> Any:
     return Override(change(value.value)) if isinstance(value, Override) else change(value)
 
 
-def each(
-    value: Any, key: str, change: Callable[[Any, Path, Base, Problems], Any], base: Base, problems: Problems
-) -> Any:
+def each(value: Any, key: str, change: Callable[..., Any], base: Base, problems: Problems) -> Any:
     """Apply ``change`` to every entry of a mapping."""
 
     def whole(entries: Any) -> Any:
@@ -57,8 +56,8 @@ def each(
             return entries
         result = Map()
         for name, entry in entries.items():
-            where = (key, name)
-            result.move(entries, name, through(lambda v, w=where: change(v, w, base, problems), entry))
+            one = partial(change, path=(key, name), base=base, problems=problems)
+            result.move(entries, name, through(one, entry))
         return result
 
     return through(whole, value)

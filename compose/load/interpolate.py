@@ -90,7 +90,9 @@ class _Walk:
 
     def text(self, text: str, path: tuple[str | int, ...], where: Where | None) -> Any:
         if isinstance(text, Date):
-            return text
+            if not any(isinstance(step, str) and step.startswith("x-") for step in path):
+                self._problems.add(f"'{text}' is a date, not text", path, where, hint="quote it")
+            return str(text)
         try:
             done = substitute(text, _Place(self._scope, where, path)) if "$" in text else text
         except BadSyntax as error:

@@ -31,6 +31,7 @@ class Notes:
 
     values:   (section, key) -> the value of its ``environment:`` variable, or None.
     scopes:   every Scope that was used, the outermost first.
+    partial:  some file lacks a required attribute: the merged tree has to be looked at again.
     """
 
     warnings: list[str] = field(default_factory=list)
@@ -96,7 +97,13 @@ class Assembler:
 
         problems = Problems()
         layer = interpolate(document, self._scope, problems)
-        problems.errors += validate(layer, broken={error.path for error in problems.errors})
+        wrong, missing = validate(layer)
+        problems.errors += wrong
+        # what is missing may come from another file, but nothing can be done with these
+        problems.errors += [
+            e for e in missing if problems.errors or ".extends" in e.path or "include" in e.path
+        ]
+        self._notes.partial |= bool(missing)
         problems.check()
         version = layer.pop("version", None)
         if version is not None:

@@ -35,7 +35,7 @@ def _service(value: Any, path: tuple[str | int, ...], base: Base, problems: Prob
     return service.long_form(value, path, base, problems) if isinstance(value, Map) else value
 
 
-def _resource(value: Any, _path: tuple[str | int, ...], base: Base, _problems: Problems) -> Any:
+def _resource(value: Any, path: tuple[str | int, ...], base: Base, problems: Problems) -> Any:
     """A top-level network, volume, secret or config."""
     if not isinstance(value, Map):
         return Map() if value is None else value
@@ -69,7 +69,7 @@ def _volume(value: Any, path: tuple[str | int, ...], base: Base, problems: Probl
     return result
 
 
-_Section = Callable[[Any, tuple[str | int, ...], Base, Problems], Any]
+_Section = Callable[..., Any]
 _SECTIONS: dict[str, _Section] = {
     "services": _service,
     "networks": _resource,

@@ -231,10 +231,6 @@ def scalar(text: str) -> Any:
         return _integer(text.replace("_", ""))
     if _FLOAT.match(text):
         return float(text.replace("_", ""))
-    if text.lstrip("+-").lower() == ".inf":
-        return float("-inf" if first == "-" else "inf")
-    if text.lower() == ".nan":
-        return float("nan")
     return Date(text) if _DATE.match(text) else text
 
 

@@ -22,7 +22,7 @@ def activate(services: Map, profiles: Collection[str], named: Collection[str]) -
         else:
             disabled.append(name)
     for service in active.values():
-        wanted = service.get("depends_on") or {}
+        wanted: Map = service.get("depends_on") or Map()
         for name in [n for n, d in wanted.items() if n in disabled and not d.get("required", True)]:
             wanted.drop(name)
     return active, tuple(disabled)

@@ -22,6 +22,7 @@ from compose.load.layers import Assembler, Notes
 from compose.load.problems import Problems, combined
 from compose.load.profiles import activate
 from compose.load.tree import Map
+from compose.load.validate import validate
 
 
 def resolve(request: files.LoadRequest, reader: files.Reader) -> cache.Entry:
@@ -32,6 +33,8 @@ def resolve(request: files.LoadRequest, reader: files.Reader) -> cache.Entry:
         environment["COMPOSE_PROJECT_NAME"] = source.name
     scope, notes = Scope(environment), Notes(warnings=list(source.warnings))
     tree = Assembler(reader, scope, source.directory, request.cwd, notes).project(source.files)
+    if notes.partial:
+        _complete(tree)
     if scope.required:
         raise _required(scope, source, request)
     name = _name(source, tree)
@@ -71,6 +74,13 @@ def _name(source: files.Source, tree: Map) -> str:
             where=tree.at.get("name"),
         )
     return name
+
+
+def _complete(tree: Map) -> None:
+    """Refuse a merged tree that still lacks a required attribute."""
+    missing = validate(tree)[1]
+    if missing:
+        raise combined(missing)
 
 
 def _known(services: Map, named: tuple[str, ...]) -> None:

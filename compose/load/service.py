@@ -138,6 +138,14 @@ def _paths(value: Any, base: Base) -> Any:
     return _items(listed(value), base.path)
 
 
+def _networks(value: Any, _base: Base) -> Any:
+    entries = keyed(value)
+    for entry in entries.values() if isinstance(entries, Map) else ():
+        if isinstance(entry, Map) and "driver_opts" in entry:
+            entry["driver_opts"] = texts(entry["driver_opts"])
+    return entries
+
+
 def _depends_on(value: Any, _base: Base) -> Any:
     result = Map()
     entries = keyed(value)
@@ -340,7 +348,7 @@ ATTRIBUTES: dict[str, Change | dict[str, Any] | tuple[Any, ...]] = {
         for key in ("device_read_bps", "device_write_bps", "device_read_iops", "device_write_iops")
     },
     "logging": {"options": _texts}, "mem_limit": _size, "mem_reservation": _size, "memswap_limit": _size,
-    "models": _keyed, "networks": _keyed, "ports": _ports, "post_start": _hooks, "pre_start": _hooks,
+    "models": _keyed, "networks": _networks, "ports": _ports, "post_start": _hooks, "pre_start": _hooks,
     "pre_stop": _hooks, "provider": {}, "secrets": _file_mounts("/run/secrets/"), "shm_size": _size,
     "stop_grace_period": _duration, "storage_opt": _texts, "sysctls": _labels, "tmpfs": _listed,
     "volumes": _volumes,

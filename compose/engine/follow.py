@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import select
+import struct
 from collections.abc import Callable, Iterator
 from enum import IntFlag
 from pathlib import Path
@@ -112,7 +113,9 @@ class Follower:
         self._files: dict[str, _File] = {}
         logs.mkdir(parents=True, exist_ok=True)
         self._inotify = inotify_init()
-        inotify_add_watch(self._inotify, logs, Mask.MODIFY | Mask.MOVED_TO | Mask.CREATE | Mask.ONLYDIR)
+        self._own = inotify_add_watch(
+            self._inotify, logs, Mask.MODIFY | Mask.MOVED_TO | Mask.CREATE | Mask.ONLYDIR
+        )
         self._find(at_end=at_end)
 
     def _find(self, *, at_end: bool = False) -> None:
@@ -130,17 +133,22 @@ class Follower:
         except FileNotFoundError:
             return
 
-    def wait(self, *others: int, timeout: float | None = None) -> None:
-        """Sleep until something happened, one of ``others`` is readable, or ``timeout`` seconds passed."""
+    def wait(self, *others: int, timeout: float | None = None) -> bool:
+        """Sleep until something happened, one of ``others`` is readable, or ``timeout`` seconds passed.
+
+        Gives whether something changed in a directory that ``watch`` was told of.
+        """
         poller = select.poll()
         for descriptor in (self._inotify, *others):
             poller.register(descriptor, select.POLLIN)
         poller.poll(None if timeout is None else timeout * 1000)
+        changed = False
         try:
-            while os.read(self._inotify, BLOCK):
-                pass
+            while data := os.read(self._inotify, BLOCK):
+                changed |= any(number != self._own for number in _watches(data))
         except BlockingIOError:
-            return
+            pass
+        return changed
 
     def lines(self) -> list[Line]:
         """Everything new, merged by time."""
@@ -165,3 +173,15 @@ class Follower:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+_HEADER = struct.Struct("iIII")  # wd, mask, cookie, length of the name: inotify(7)
+
+
+def _watches(data: bytes) -> Iterator[int]:
+    """The watch descriptor of every event in what was read from inotify."""
+    at = 0
+    while at < len(data):
+        number, _, _, length = _HEADER.unpack_from(data, at)
+        yield number
+        at += _HEADER.size + length

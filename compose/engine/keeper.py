@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from runtime.container import Runtime
-from runtime.state import write_json
 
 from compose.engine import ground
 from compose.engine.attach import Attachments
@@ -27,6 +26,7 @@ from compose.model.project import Project
 from compose.plan.launch import Launch
 from runtime.policy import health, restart
 from runtime.spec import ExecSpec, ExitRecord
+from runtime.state import write_json
 
 
 @dataclasses.dataclass(slots=True)

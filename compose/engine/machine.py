@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from runtime.container import Runtime
-from runtime.state import write_json
 
 from compose.engine.attach import Attachments
 from compose.engine.events import Emit, Event, step, warning
@@ -32,6 +31,7 @@ from compose.plan.translate import Site, translate
 from netns.spec import NetworkSpec, Pool
 from runtime import volume
 from runtime.spec import ExitRecord, Mount, from_json, to_json
+from runtime.state import write_json
 
 
 class ProjectMachine:

@@ -72,15 +72,19 @@ async def _dependencies(
 ) -> None:
     assert machine.project is not None
     needed = _needed(machine, base.name)
-    services = {n: s for n, s in machine.project.services.items() if n in needed}
     options = from_json(UpOptions, told.get("options") or {})
-    images = {name: machine.images[name].id for name in services}
-    narrowed = dataclasses.replace(machine.project, services=services)
+    images = {name: machine.images[name].id for name in needed}
     plan = reconcile(
-        narrowed, order, observe(machine.places, machine.name),
-        dataclasses.replace(options, images=images, no_recreate=True, named=tuple(services)),
-    )  # fmt: skip
-    await execute(plan, machine, emit)
+        machine.project,
+        [name for name in order if name in needed],
+        observe(machine.places, machine.name),
+        dataclasses.replace(options, images=images, no_recreate=True, named=tuple(needed)),
+    )
+    machine.reserve(plan)
+    try:
+        await execute(plan, machine, emit)
+    finally:
+        machine.release()
     for wait in waits_of(base, machine.project):
         if wait.condition is not Condition.STARTED:
             await machine.wait_for(wait, emit)

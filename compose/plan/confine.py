@@ -6,6 +6,7 @@ Goes out:  the parts of a ContainerSpec that say so, Docker's defaults where the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -37,14 +38,25 @@ def security(service: Service, working_dir: str) -> Security:
         path = f"{working_dir}/{path}"
     open_paths = service.privileged or options.get("systempaths") == "unconfined"
     return Security(
-        capabilities=capabilities.resolve(service.cap_add, service.cap_drop, privileged=service.privileged),
+        capabilities=_capabilities(service),
         seccomp="default" if path or profile == "builtin" else profile,
         seccomp_file=path,
         no_new_privileges=options.get("no-new-privileges", "false") in ("", "true"),
-        masked=() if open_paths else paths.MASKED,
+        masked=() if open_paths else paths.masked(os.cpu_count() or 1),
         readonly_paths=() if open_paths else paths.READONLY,
         warnings=warnings,
     )
+
+
+def _capabilities(service: Service) -> tuple[str, ...]:
+    try:
+        return capabilities.final(service.cap_add, service.cap_drop, privileged=service.privileged)
+    except ValueError as error:
+        raise ComposeError(
+            f"service '{service.name}': {error}",
+            hint="names as in capabilities(7), such as NET_ADMIN, or ALL",
+            path=f"services.{service.name}.cap_add",
+        ) from None
 
 
 def _options(service: Service) -> tuple[Mapping[str, str], tuple[str, ...]]:

@@ -60,19 +60,19 @@ def mounted(
     for mounts, read_only in inherited:
         for mount in mounts:
             out.mounts[mount.target] = _read_only(mount) if read_only else mount
-    for mount in service.volumes:
-        _volume(out, service, project, mount, ground, carry)
+    for wanted in service.volumes:
+        _volume(out, service, project, wanted, ground, carry)
     for text in service.tmpfs:
         target, _, options = text.partition(":")
         out.mounts[_clean(target)] = Mount(type="tmpfs", target=_clean(target), options=options)
     for target in image_volumes:
         if _clean(target) not in out.mounts:
             _anonymous(out, _clean(target), ground, carry, VolumeMount(type="volume", target=target))
-    for kind, table, wanted in (
+    for kind, table, files in (
         ("configs", project.configs, service.configs),
         ("secrets", project.secrets, service.secrets),
     ):
-        for index, file in enumerate(wanted):
+        for index, file in enumerate(files):
             _file(out, kind, table[file.source], file, f"{ground.files}/{kind}-{index}")
     return out
 

@@ -1,6 +1,6 @@
 """What ``up`` has to do: from a Project and an Observed snapshot to a Plan.
 
-Comes in:  a Project (already narrowed to the wanted services), its start order, what was observed.
+Comes in:  a Project, the services wanted in their start order, what was observed.
 Goes out:  a Plan; every step carries the reason for it.
 Not here:  asking the machine (engine.observe), running a step (engine.execute).
 """
@@ -45,7 +45,7 @@ def reconcile(
 ) -> Plan:
     """List the steps that turn ``observed`` into ``project``.
 
-    order: service names, dependencies first (``compose.graph``).
+    order: the services to act on, dependencies first (``compose.graph``); others are left as they are.
     Raises ComposeError when something external is missing.
     """
     return _Reconciler(project, order, observed, options or UpOptions()).plan()
@@ -105,9 +105,10 @@ class _Reconciler:
     def _find_renewed_networks(self) -> None:
         for network in self.project.networks.values():
             there = self.observed.networks.get(network.name)
-            if there is not None and not network.external and CONFIG_HASH in there:
-                if there[CONFIG_HASH] != network_hash(network):
-                    self.renewed.add(network.name)
+            if there is None or network.external or CONFIG_HASH not in there:
+                continue
+            if there[CONFIG_HASH] != network_hash(network):
+                self.renewed.add(network.name)
 
     def _orphans(self) -> tuple[str, ...]:
         known = {*self.project.services, *self.project.disabled}
@@ -199,7 +200,7 @@ class _Reconciler:
             self.removals[name] = tuple(self._drop(c, reasons[name][c.name], dependents) for c in going)
 
     def _create_networks(self) -> None:
-        used = {key for s in self.project.services.values() for key in s.networks}
+        used = {key for name in self.order for key in self.project.services[name].networks}
         for network in self.project.networks.values():
             if network.external or network.key not in used:
                 continue
@@ -216,7 +217,8 @@ class _Reconciler:
             )
 
     def _create_volumes(self) -> None:
-        used = {m.source for s in self.project.services.values() for m in s.volumes if m.type == "volume"}
+        services = [self.project.services[name] for name in self.order]
+        used = {m.source for s in services for m in s.volumes if m.type == "volume"}
         self.volumes = tuple(
             self.out.add(Step(kind=Kind.CREATE_VOLUME, name=volume.name, reason="missing"))
             for volume in self.project.volumes.values()

@@ -193,7 +193,12 @@ async def _receive(connection: socket.socket) -> tuple[dict[str, Any] | None, li
     """Read one request line and the descriptors that came with its first byte."""
     loop = asyncio.get_running_loop()
     readable: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(connection, lambda: readable.done() or readable.set_result(None))
+
+    def arrived() -> None:
+        if not readable.done():
+            readable.set_result(None)
+
+    loop.add_reader(connection, arrived)
     try:
         await asyncio.wait_for(readable, 10)
     except TimeoutError:

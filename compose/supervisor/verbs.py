@@ -15,8 +15,6 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtime.state import write_json
-
 from compose.engine.events import Emit, Event, step, warning
 from compose.engine.execute import execute
 from compose.engine.keeper import Keeper
@@ -32,6 +30,7 @@ from compose.plan.reconcile import UpOptions, reconcile
 from compose.plan.steps import Plan
 from compose.plan.translate import signal_number
 from runtime.spec import from_json
+from runtime.state import write_json
 
 
 @dataclass(slots=True)
@@ -101,7 +100,7 @@ async def up(call: Call) -> dict[str, Any]:
         finally:
             call.machine.release()
         if call.arguments.get("wait"):
-            await _wait_all(call, options.named or tuple(project.services))
+            await _wait_all(call, tuple(order))
         return {"changed": len(plan.steps), "kept": list(plan.kept), "orphans": list(plan.orphans)}
 
 
@@ -204,7 +203,7 @@ async def remove(call: Call) -> dict[str, Any]:
 
 
 async def kill(call: Call) -> dict[str, Any]:
-    """Send a signal at once, whatever else is under way; arguments: services or ids, signal, remove_orphans."""
+    """Send a signal at once, whatever else is under way; arguments: services or ids, signal."""
     number = signal_number(str(call.arguments.get("signal") or "SIGKILL"))
     ids = call.arguments.get("ids") or [c.id for c in _chosen(call)]
     keepers = [k for k in call.machine.keepers.values() if k.id in ids and k.running]

@@ -85,5 +85,5 @@ def _profile(launch: Launch) -> str:
         return Path(launch.seccomp_file).read_text(encoding="utf-8")
     except OSError as error:
         raise ComposeError(
-            f"service '{launch.service}': cannot read the seccomp profile {launch.seccomp_file}: {error.strerror}"
+            f"service '{launch.service}': no seccomp profile at {launch.seccomp_file}: {error.strerror}"
         ) from error

@@ -211,10 +211,17 @@ class Keeper:
 
     def _exit_event(self, record: ExitRecord, delay: float | None) -> dict[str, Any]:
         return {
-            "event": "exited", "id": self.id, "name": self.name, "service": self.launch.service,
-            "number": self.launch.number, "code": record.code, "reason": record.reason,
-            "oom": record.oom, "restarting": delay is not None, "stopped": self.stopped,
-        }  # fmt: skip
+            "event": "exited",
+            "id": self.id,
+            "name": self.name,
+            "service": self.launch.service,
+            "number": self.launch.number,
+            "code": record.code,
+            "reason": record.reason,
+            "oom": record.oom,
+            "restarting": delay is not None,
+            "stopped": self.stopped,
+        }
 
     def schedule_restart(self) -> None:
         """After a takeover: start it again if it ended while nobody watched and its policy says so."""
@@ -299,10 +306,13 @@ class Keeper:
         write_json(
             self.shop.record(self.id) / "engine.json",
             {
-                "health": self.health, "health_log": self.health_log, "restarts": self.restarts,
-                "stopped": self.stopped, "ports": self.ports,
+                "health": self.health,
+                "health_log": self.health_log,
+                "restarts": self.restarts,
+                "stopped": self.stopped,
+                "ports": self.ports,
             },
-        )  # fmt: skip
+        )
 
 
 def new_id() -> str:

@@ -53,9 +53,13 @@ class ProjectMachine:
         self.attachments = Attachments(places.run, name, emit, asyncio.get_running_loop())
         self._waiting: list[asyncio.Future[None]] = []
         self.shop = Workshop(
-            runtime=self.runtime, attachments=self.attachments, emit=self._emit, touch=self.touch,
-            record=self.record, volumes=places.volumes,
-        )  # fmt: skip
+            runtime=self.runtime,
+            attachments=self.attachments,
+            emit=self._emit,
+            touch=self.touch,
+            record=self.record,
+            volumes=places.volumes,
+        )
 
     def record(self, id: str) -> Path:
         """DATA/projects/<project>/containers/<id>."""
@@ -82,9 +86,10 @@ class ProjectMachine:
     def of(self, service: str) -> list[Keeper]:
         """Keepers of the replicas of ``service``, by number."""
         found = [
-            k for k in self.keepers.values()
+            k
+            for k in self.keepers.values()
             if k.launch.service == service and k.launch.spec.labels.get(label.ONEOFF) != "True"
-        ]  # fmt: skip
+        ]
         return sorted(found, key=lambda k: k.launch.number)
 
     def named(self, name: str) -> Keeper:
@@ -158,9 +163,11 @@ class ProjectMachine:
         assert self.project is not None
         wanted = next(v for v in self.project.volumes.values() if v.name == name)
         labels = {
-            **wanted.labels, label.PROJECT: self.name, label.VOLUME: wanted.key,
+            **wanted.labels,
+            label.PROJECT: self.name,
+            label.VOLUME: wanted.key,
             label.CONFIG_HASH: volume_hash(wanted),
-        }  # fmt: skip
+        }
         if wanted.driver not in ("", "local"):
             raise ComposeError(
                 f"volume '{wanted.key}': driver '{wanted.driver}' is not supported",
@@ -184,8 +191,10 @@ class ProjectMachine:
         leaving = {s.id for s in plan.steps if s.kind is Kind.STOP}
         freed = {
             (port["published"], port["protocol"])
-            for keeper in self.keepers.values() if keeper.id in leaving for port in keeper.ports
-        }  # fmt: skip
+            for keeper in self.keepers.values()
+            if keeper.id in leaving
+            for port in keeper.ports
+        }
         held: list[Launch] = []
         try:
             for item in plan.steps:
@@ -350,7 +359,10 @@ def network_spec(project: str, network: ModelNetwork) -> NetworkSpec:
         bridge=options.get("com.docker.network.bridge.name", ""),
         pools=tuple(
             Pool(
-                subnet=p.subnet, ip_range=p.ip_range, gateway=p.gateway, reserved=tuple(p.aux_addresses.values())
+                subnet=p.subnet,
+                ip_range=p.ip_range,
+                gateway=p.gateway,
+                reserved=tuple(p.aux_addresses.values()),
             )
             for p in network.ipam
         ),
@@ -361,10 +373,12 @@ def network_spec(project: str, network: ModelNetwork) -> NetworkSpec:
         icc=options.get("com.docker.network.bridge.enable_icc", "true") != "false",
         masquerade=options.get("com.docker.network.bridge.enable_ip_masquerade", "true") != "false",
         labels={
-            **network.labels, label.PROJECT: project, label.NETWORK: network.key,
+            **network.labels,
+            label.PROJECT: project,
+            label.NETWORK: network.key,
             label.CONFIG_HASH: network_hash(network),
         },
-    )  # fmt: skip
+    )
 
 
 def _code(record: ExitRecord | None) -> str:

@@ -114,10 +114,14 @@ def _launch(machine: ProjectMachine, base: Service, told: dict[str, Any]) -> Lau
     labels = {**launch.spec.labels, **(told.get("labels") or {}), label.ONEOFF: "True"}
     passed = not told.get("detach")
     spec = dataclasses.replace(
-        launch.spec, name=name, labels=labels, stdio="pass" if passed else "log",
+        launch.spec,
+        name=name,
+        labels=labels,
+        stdio="pass" if passed else "log",
         log="" if passed else f"{machine.data}/logs/{name}.log",
-        tty=bool(told.get("tty")), stdin_open=bool(told.get("interactive", True)),
-    )  # fmt: skip
+        tty=bool(told.get("tty")),
+        stdin_open=bool(told.get("interactive", True)),
+    )
     aliases = told.get("use_aliases")
     endpoints = tuple(
         dataclasses.replace(e, container_name=name, names=e.names if aliases else (name, spec.id[:12]))
@@ -129,13 +133,14 @@ def _launch(machine: ProjectMachine, base: Service, told: dict[str, Any]) -> Lau
 def _changed(base: Service, told: dict[str, Any]) -> Service:
     ports = base.ports if told.get("service_ports") else ()
     changes: dict[str, Any] = {
-        "container_name": "", "restart": "no",
+        "container_name": "",
+        "restart": "no",
         "ports": (*ports, *(from_json(Port, p) for p in told.get("publish") or ())),
         "environment": {**base.environment, **(told.get("environment") or {})},
         "volumes": (*base.volumes, *(from_json(VolumeMount, v) for v in told.get("volumes") or ())),
         "cap_add": (*base.cap_add, *(told.get("cap_add") or ())),
         "cap_drop": (*base.cap_drop, *(told.get("cap_drop") or ())),
-    }  # fmt: skip
+    }
     for key in ("user", "working_dir"):
         if told.get(key):
             changes[key] = told[key]

@@ -83,9 +83,14 @@ def _clean(target: str) -> str:
 
 def _read_only(mount: Mount) -> Mount:
     return Mount(
-        type=mount.type, target=mount.target, source=mount.source, read_only=True,
-        options=mount.options, propagation=mount.propagation, recursive=mount.recursive,
-    )  # fmt: skip
+        type=mount.type,
+        target=mount.target,
+        source=mount.source,
+        read_only=True,
+        options=mount.options,
+        propagation=mount.propagation,
+        recursive=mount.recursive,
+    )
 
 
 def _volume(
@@ -159,9 +164,10 @@ def _file(out: Mounted, kind: str, item: FileObject, wanted: FileMount, path: st
         target = f"/run/secrets/{target}" if kind == "secrets" else f"/{target}"
     if item.external:
         raise ComposeError(
-            f"unsupported external {kind[:-1]} {item.name}", hint="give it by file, environment or content",
+            f"unsupported external {kind[:-1]} {item.name}",
+            hint="give it by file, environment or content",
             path=f"{kind}.{item.key}",
-        )  # fmt: skip
+        )
     if item.file:
         out.binds[item.file] = False
         source = item.file
@@ -169,8 +175,12 @@ def _file(out: Mounted, kind: str, item: FileObject, wanted: FileMount, path: st
         source = path
         out.files.append(
             File(
-                path=path, kind=kind, source=wanted.source, uid=int(wanted.uid or 0), gid=int(wanted.gid or 0),
+                path=path,
+                kind=kind,
+                source=wanted.source,
+                uid=int(wanted.uid or 0),
+                gid=int(wanted.gid or 0),
                 mode=0o444 if wanted.mode is None else wanted.mode,
             )
-        )  # fmt: skip
+        )
     out.mounts[_clean(target)] = Mount(type="bind", source=source, target=_clean(target), read_only=True)

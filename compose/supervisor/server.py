@@ -146,9 +146,13 @@ class _Server:
     async def _answer(self, connection: socket.socket, request: dict[str, Any], fds: list[int]) -> None:
         outgoing: asyncio.Queue[Event | None] = asyncio.Queue()
         call = Call(
-            machine=self.machine, arguments=request.get("arguments", {}), fds=tuple(fds),
-            emit=outgoing.put_nowait, writing=self.writing, listeners=self.listeners,
-        )  # fmt: skip
+            machine=self.machine,
+            arguments=request.get("arguments", {}),
+            fds=tuple(fds),
+            emit=outgoing.put_nowait,
+            writing=self.writing,
+            listeners=self.listeners,
+        )
         writer = asyncio.ensure_future(_send(connection, outgoing))
         verb = VERBS.get(str(request.get("verb")))
         work = asyncio.ensure_future(_perform(verb, call))

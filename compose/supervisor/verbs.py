@@ -195,9 +195,11 @@ async def remove(call: Call) -> dict[str, Any]:
     """``rm``; arguments: services, stop, volumes, timeout."""
     async with call.alone():
         plan = teardown.remove(
-            _chosen(call, oneoff=True), stop_first=bool(call.arguments.get("stop")),
-            timeout=call.arguments.get("timeout"), volumes=bool(call.arguments.get("volumes")),
-        )  # fmt: skip
+            _chosen(call, oneoff=True),
+            stop_first=bool(call.arguments.get("stop")),
+            timeout=call.arguments.get("timeout"),
+            volumes=bool(call.arguments.get("volumes")),
+        )
         await execute(plan, call.machine, call.emit, keep_going=True)
         return {"changed": len(plan.steps), "names": [s.name for s in plan.steps if s.kind == "remove"]}
 
@@ -279,6 +281,15 @@ def _chosen(call: Call, *, oneoff: bool = False) -> list[Container]:
 
 Verb = Callable[[Call], Awaitable[dict[str, Any]]]
 VERBS: dict[str, Verb] = {
-    "up": up, "down": down, "start": start, "stop": stop, "restart": restart, "rm": remove,
-    "kill": kill, "pause": pause, "unpause": unpause, "run": run, "events": events,
-}  # fmt: skip
+    "up": up,
+    "down": down,
+    "start": start,
+    "stop": stop,
+    "restart": restart,
+    "rm": remove,
+    "kill": kill,
+    "pause": pause,
+    "unpause": unpause,
+    "run": run,
+    "events": events,
+}

@@ -33,11 +33,15 @@ def seen(p: Project, *containers: Container, **more: Any) -> Observed:
 
 def running(p: Project, name: str, number: int = 1, **more: Any) -> Container:
     values: dict[str, Any] = {
-        "id": f"{name}{number}", "name": f"shop-{name}-{number}", "service": name, "number": number,
-        "status": "running", "networks": ("shop_default",),
+        "id": f"{name}{number}",
+        "name": f"shop-{name}-{number}",
+        "service": name,
+        "number": number,
+        "status": "running",
+        "networks": ("shop_default",),
         "config_hash": service_hash(p.services[name], p) if name in p.services else "",
         "depends_on": tuple(p.services[name].depends_on) if name in p.services else (),
-    }  # fmt: skip
+    }
     return Container(**{**values, **more})
 
 
@@ -103,9 +107,13 @@ def test_a_dependent_with_restart_follows_the_replacement() -> None:
     p = project(service("db", hostname="new"), service("web", depends_on={"db": Dependency(restart=True)}))
     there = seen(p, running(p, "db", config_hash="old"), running(p, "web"))
     assert [f"{s.kind} {s.name}" for s in reconcile(p, ["db", "web"], there).steps] == [
-        "stop shop-db-1", "remove shop-db-1", "create shop-db-1", "start shop-db-1",
-        "stop shop-web-1", "start shop-web-1",
-    ]  # fmt: skip
+        "stop shop-db-1",
+        "remove shop-db-1",
+        "create shop-db-1",
+        "start shop-db-1",
+        "stop shop-web-1",
+        "start shop-web-1",
+    ]
 
 
 def test_who_shares_a_namespace_is_replaced_too() -> None:
@@ -133,16 +141,22 @@ def test_a_changed_network_is_made_anew_with_all_its_containers() -> None:
         networks={"shop_default": {PROJECT: "shop", NETWORK: "default", CONFIG_HASH: "old"}},
     )
     assert [f"{s.kind} {s.name}" for s in reconcile(p, ["web"], there).steps] == [
-        "stop shop-web-1", "remove shop-web-1", "drop-network shop_default", "network shop_default",
-        "create shop-web-1", "start shop-web-1",
-    ]  # fmt: skip
+        "stop shop-web-1",
+        "remove shop-web-1",
+        "drop-network shop_default",
+        "network shop_default",
+        "create shop-web-1",
+        "start shop-web-1",
+    ]
 
 
 def test_a_missing_external_network_is_an_error() -> None:
     p = Project(
-        name="shop", working_dir="/w", services={"web": service("web")},
+        name="shop",
+        working_dir="/w",
+        services={"web": service("web")},
         networks={"default": Network(key="default", name="front", external=True)},
-    )  # fmt: skip
+    )
     with pytest.raises(ComposeError, match="network 'front' is declared as external"):
         reconcile(p, ["web"], Observed())
 

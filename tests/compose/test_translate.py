@@ -27,9 +27,16 @@ from compose.plan.translate import Site, signal_number, translate
 from runtime.spec import from_json, to_json
 
 IMAGE = ImageFacts(
-    id="sha256:1", name="web:1", layers=("/l/1",), env=("PATH=/bin", "A=image"), entrypoint=("/entry",),
-    cmd=("serve",), user="app", working_dir="/srv", stop_signal="SIGINT",
-)  # fmt: skip
+    id="sha256:1",
+    name="web:1",
+    layers=("/l/1",),
+    env=("PATH=/bin", "A=image"),
+    entrypoint=("/entry",),
+    cmd=("serve",),
+    user="app",
+    working_dir="/srv",
+    stop_signal="SIGINT",
+)
 
 
 def launch(image: ImageFacts = IMAGE, site: dict[str, Any] | None = None, **attributes: Any) -> Launch:
@@ -147,9 +154,11 @@ def test_ports_come_with_ranges_and_addresses() -> None:
 
 def test_the_network_of_another_service_takes_neither_ports_nor_names() -> None:
     made = launch(
-        site={"containers": {"db": "cd" * 32}}, network_mode="service:db", networks={},
+        site={"containers": {"db": "cd" * 32}},
+        network_mode="service:db",
+        networks={},
         ports=(Port(target=80, published="80"),),
-    )  # fmt: skip
+    )
     assert made.spec.namespaces.network == "container:" + "cd" * 32
     assert made.endpoints == () and made.ports == ()
 
@@ -170,9 +179,13 @@ def test_health_merges_file_and_image() -> None:
 
 def test_deploy_speaks_where_short_attributes_are_silent() -> None:
     made = launch(
-        deploy=Deploy(limit_memory=64, limit_pids=9, restart_policy=RestartPolicy(condition="on-failure", max_attempts=3)),
+        deploy=Deploy(
+            limit_memory=64,
+            limit_pids=9,
+            restart_policy=RestartPolicy(condition="on-failure", max_attempts=3),
+        ),
         ulimits={"nofile": Ulimit(soft=1, hard=2)},
-    )  # fmt: skip
+    )
     assert made.spec.limits.memory == 64 and made.spec.limits.pids == 9
     assert made.restart == "on-failure:3" and made.spec.ulimits[0].name == "nofile"
 

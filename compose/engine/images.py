@@ -17,7 +17,7 @@ from compose.model.service import Service
 from compose.plan.launch import ImageFacts
 from runtime.errors import ImageNotFound, RuntimeFailure
 from runtime.image.manifest import Image
-from runtime.image.progress import Events, Progress, silent
+from runtime.image.progress import Events, silent
 from runtime.image.store import Store
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def prepare(
             images[service.name] = found
     for name, services in pull_all(places, store, list(to_pull), wanted, events).items():
         images.update(dict.fromkeys(to_pull[name], services))
-    images.update(build_all(project, places, store, to_build, BuildFlags(), events))
+    images.update(build_all(project, places, store, to_build, BuildFlags(assemble=wanted.assemble), events))
     return {name: facts_of(images[name], image_name(project, s)) for name, s in project.services.items()}
 
 
@@ -139,7 +139,7 @@ class BuildFlags:
     args: Mapping[str, str | None] | None = None
     no_cache: bool = False
     pull: bool = False
-    memory: int | None = None
+    assemble: str = "auto"
 
 
 def build_all(
@@ -159,9 +159,73 @@ def build_all(
     images: dict[str, Image] = {}
     with build_network(places.run) as connect:
         for service in build_order(services):
-            spec = build_spec(project, service, flags, images)
-            images[service.name] = build(store, spec, connect=connect, events=_named(service.name, events))
+            spec = build_spec(project, service, flags, images, os.environ)
+            images[service.name] = build(store, spec, connect=connect, events=events)
     return images
+
+
+def build_spec(
+    project: Project,
+    service: Service,
+    flags: BuildFlags,
+    built: Mapping[str, Image],
+    environment: Mapping[str, str],
+) -> BuildSpec:
+    """``build:`` of one service in the words of ``runtime.build``. built: images of services built before it."""
+    from runtime.build.spec import BuildSpec
+    from runtime.spec import Ulimit
+
+    told = service.build
+    assert told is not None
+    args = {**told.args, **(flags.args or {})}
+    return BuildSpec(
+        context=told.context,
+        dockerfile=told.dockerfile,
+        dockerfile_text=told.dockerfile_inline,
+        args={name: value for name, value in _resolved(args, environment)},
+        target=told.target,
+        tags=(image_name(project, service), *told.tags),
+        labels={**told.labels, PROJECT: project.name, SERVICE: service.name},
+        network=told.network,
+        no_cache=told.no_cache or flags.no_cache,
+        no_cache_filter=told.no_cache_filter,
+        pull=told.pull or flags.pull,
+        pull_policy=flags.assemble,
+        secrets={(mount.target or mount.source): _secret(project, mount.source) for mount in told.secrets},
+        ssh=environment.get("SSH_AUTH_SOCK", "") if told.ssh else "",
+        extra_hosts=tuple(text.replace("=", ":", 1) for text in told.extra_hosts),
+        shm_size=told.shm_size,
+        ulimits=tuple(Ulimit(name=n, soft=u.soft, hard=u.hard) for n, u in told.ulimits.items()),
+        additional_contexts={n: _context(value, built) for n, value in told.additional_contexts.items()},
+        platform=(told.platforms[0] if told.platforms else "") or service.platform,
+        privileged=told.privileged,
+        environment=dict(environment),
+        name=service.name,
+    )
+
+
+def _resolved(args: Mapping[str, str | None], environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Arguments with their values; one without takes the caller's, or is left out."""
+    for name, value in args.items():
+        found = environment.get(name) if value is None else value
+        if found is not None:
+            yield name, found
+
+
+def _context(value: str, built: Mapping[str, Image]) -> str:
+    name = value.removeprefix("service:")
+    if name == value:
+        return value
+    if name not in built:
+        raise ComposeError(f"build context 'service:{name}' names a service that is not built")
+    return f"docker-image://{built[name].id}"
+
+
+def _secret(project: Project, key: str) -> Secret:
+    from runtime.build.spec import Secret
+
+    item = project.secrets[key]
+    return Secret(file=item.file) if item.file else Secret(value=(item.content or "").encode())
 
 
 def build_order(services: Sequence[Service]) -> list[Service]:
@@ -218,13 +282,3 @@ def facts_of(image: Image, name: str) -> ImageFacts:
         health=numbers,
         labels=config.labels,
     )
-
-
-def _named(service: str, events: Events) -> Events:
-    def listener(event: Progress) -> None:
-        id = (
-            f"{service} {event.id}" if event.kind == "step" and not event.id.startswith(service) else event.id
-        )
-        events(Progress(kind=event.kind, id=id, text=event.text, current=event.current, total=event.total))
-
-    return listener

@@ -6,7 +6,8 @@ Goes out:  ImageFacts by service. Runs in the command itself, not in the supervi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,15 +16,14 @@ from compose.model.places import Places
 from compose.model.project import Project
 from compose.model.service import Service
 from compose.plan.launch import ImageFacts
+from compose.plan.observed import PROJECT, SERVICE
 from runtime.errors import ImageNotFound, RuntimeFailure
 from runtime.image.manifest import Image
 from runtime.image.progress import Events, silent
 from runtime.image.store import Store
 
 if TYPE_CHECKING:
-    pass
-
-BUILT_LABELS = ("com.docker.compose.project", "com.docker.compose.service")
+    from runtime.build.spec import BuildSpec, Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +171,7 @@ def build_spec(
     built: Mapping[str, Image],
     environment: Mapping[str, str],
 ) -> BuildSpec:
-    """``build:`` of one service in the words of ``runtime.build``. built: images of services built before it."""
+    """``build:`` of one service in the words of ``runtime.build``; ``built`` are images made before it."""
     from runtime.build.spec import BuildSpec
     from runtime.spec import Ulimit
 
@@ -182,7 +182,7 @@ def build_spec(
         context=told.context,
         dockerfile=told.dockerfile,
         dockerfile_text=told.dockerfile_inline,
-        args={name: value for name, value in _resolved(args, environment)},
+        args=dict(_resolved(args, environment)),
         target=told.target,
         tags=(image_name(project, service), *told.tags),
         labels={**told.labels, PROJECT: project.name, SERVICE: service.name},

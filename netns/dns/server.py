@@ -1,4 +1,4 @@
-"""Answer names on 127.0.0.11:53 inside the network namespace of every container.
+"""Answer names at 127.0.0.11:53 inside the network namespace of every container.
 
 Comes in:  a container's namespace and the names of its networks.
 Goes out:  answers by UDP and TCP; the socket a question comes from tells who asks.
@@ -16,7 +16,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +26,8 @@ from netns.dns.zone import Names, Zone, names_of, replies
 from netns.errors import NetworkFailure
 from netns.naming import LOCAL_RESOLVER
 from netns.netlink import inside
+from netns.nftables.apply import Firewall
+from netns.nftables.ruleset import resolver_rules
 from netns.spec import Endpoint, Network
 
 BURST = 64  # datagrams taken from one socket before others get their turn
@@ -91,7 +93,7 @@ class Server:
         """Serve ``container`` from now on; its loopback must be up. Replaces an earlier attachment.
 
         networks: in the order in which they are asked. dns: nameservers of the service, "" for the host's.
-        Raises NetworkFailure when another process holds port 53 of 127.0.0.11 there.
+        Raises NetworkFailure when the kernel refuses.
         """
         self.detach(container)
         try:
@@ -288,14 +290,33 @@ class Stream:
 
 
 def open_sockets(netns: Path) -> tuple[socket.socket, socket.socket]:
-    """Bound UDP and listening TCP sockets on 127.0.0.11:53 inside ``netns``; they stay there."""
+    """UDP and TCP sockets behind 127.0.0.11:53 inside ``netns``; they stay there.
+
+    They sit on free ports and packets are rewritten, so that port 53 stays free for the container's own
+    programs; without nf_tables they sit on port 53 itself.
+    """
     with inside(netns), ExitStack() as undo:
-        flags = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        datagrams = undo.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM | flags))
-        streams = undo.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM | flags))
-        streams.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        datagrams.bind((LOCAL_RESOLVER, 53))
-        streams.bind((LOCAL_RESOLVER, 53))
-        streams.listen(STREAMS)
+        try:
+            datagrams, streams = _bound(0, undo)
+            ports = {"udp": datagrams.getsockname()[1], "tcp": streams.getsockname()[1]}
+            with closing(Firewall()) as firewall:
+                try:
+                    firewall.commit(resolver_rules(LOCAL_RESOLVER, ports))
+                except FileExistsError:  # a supervisor before us
+                    firewall.commit(resolver_rules(LOCAL_RESOLVER, ports, again=True))
+        except OSError:
+            undo.close()
+            datagrams, streams = _bound(53, undo)
         undo.pop_all()
+    return datagrams, streams
+
+
+def _bound(port: int, undo: ExitStack) -> tuple[socket.socket, socket.socket]:
+    flags = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+    datagrams = undo.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM | flags))
+    streams = undo.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM | flags))
+    streams.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    datagrams.bind((LOCAL_RESOLVER, port))
+    streams.bind((LOCAL_RESOLVER, port))
+    streams.listen(STREAMS)
     return datagrams, streams

@@ -1,4 +1,4 @@
-"""The front door: ``Networks`` (create, connect, disconnect, remove) and ``build_network`` for image builds."""
+"""The front door: ``Networks`` (create, connect, disconnect, remove); ``build_network`` for image builds."""
 
 from netns.network.build import build_network
 from netns.network.networks import RESOLV_CONF, Connection, Networks

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from netns.dns.server import Server
-from netns.errors import NetworkInUse
+from netns.errors import NetworkInUse, NetworkNotFound
 from netns.network.networks import Networks
 from netns.spec import EndpointSpec, NetworkSpec
 
@@ -32,19 +32,20 @@ def build_network(run: Path, dns: Sequence[str] = ()) -> Iterator[Callable[[Path
     """
     networks, loop = Networks(run), asyncio.new_event_loop()
     server, plugged = Server(loop, networks), list[str]()
+    one_at_a_time = threading.Lock()
     thread = threading.Thread(target=loop.run_forever, name="build names", daemon=True)
 
     def connect(netns: Path) -> None:
-        if not thread.is_alive():
-            _sweep_builds(networks)
-            networks.create(BUILDS)
-            thread.start()
         container = secrets.token_hex(32)
-        title = f"build-{os.getpid()}-{len(plugged)}"
-        plugged.append(container)
-        networks.connect(
-            netns, [EndpointSpec(network=BUILDS.name, container=container, container_name=title)]
-        )
+        with one_at_a_time:
+            if not thread.is_alive():
+                _sweep_builds(networks)
+                thread.start()
+            title = f"build-{os.getpid()}-{len(plugged)}"
+            _plug(
+                networks, netns, EndpointSpec(network=BUILDS.name, container=container, container_name=title)
+            )
+            plugged.append(container)
         asyncio.run_coroutine_threadsafe(serve(container, netns), loop).result(10)
 
     async def serve(container: str, netns: Path) -> None:
@@ -68,6 +69,16 @@ def build_network(run: Path, dns: Sequence[str] = ()) -> Iterator[Callable[[Path
                 pass  # another build is still running
         loop.close()
         networks.close()
+
+
+def _plug(networks: Networks, netns: Path, endpoint: EndpointSpec) -> None:
+    """Connect; a build that ended in between may have removed the network: then once more."""
+    networks.create(BUILDS)
+    try:
+        networks.connect(netns, [endpoint])
+    except NetworkNotFound:
+        networks.create(BUILDS)
+        networks.connect(netns, [endpoint])
 
 
 def _sweep_builds(networks: Networks) -> None:

@@ -97,19 +97,18 @@ class Networks:
         May run in a thread, several at once: the kernel waits 30-60 ms for each bridge.
         Raises NetworkInUse while endpoints remain.
         """
-        with self._leases.locked():
-            leases = self._leases.of_network(name)
-            if leases:
-                holders = ", ".join(sorted(_title(lease) for lease in leases)[:5])
-                raise NetworkInUse(
-                    f"network '{name}' still has {len(leases)} endpoints: {holders}",
-                    hint="stop the containers that use it first",
-                )
-            network = self._leases.network(name)
-            bridge = self._retire(network) if network else 0
-            self._leases.forget_network(name)
-        if bridge:
-            with closing(Links()) as links:
+        # closing a socket waits for what nf_tables deleted: after the lock, not under it
+        with closing(Firewall()) as firewall, closing(Links()) as links:
+            with self._leases.locked():
+                if leases := self._leases.of_network(name):
+                    raise _in_use(name, leases)
+                network = self._leases.network(name)
+                bridge = 0
+                if network:
+                    firewall.remove([ruleset.remove_network(network)])
+                    bridge = links.index(network.bridge)
+                self._leases.forget_network(name)
+            if bridge:  # by number: the name may be another's by now
                 links.delete(bridge)
 
     # containers
@@ -284,15 +283,10 @@ class Networks:
             for port in _by_kernel(lease.ports, lease.endpoint):
                 firewall.commit([ruleset.add_port(network, port, lease.endpoint.ipv4)])
 
-    def _retire(self, network: Network) -> int:
-        """Take the rules away; returns the number of the bridge, which stays its own when a name does not."""
-        with closing(Firewall()) as firewall, closing(Links()) as links:
-            firewall.remove([ruleset.remove_network(network)])
-            return links.index(network.bridge)
-
     def _erase(self, network: Network) -> None:
-        links, _ = self._kernel()
-        if bridge := self._retire(network):
+        links, firewall = self._kernel()
+        firewall.remove([ruleset.remove_network(network)])
+        if bridge := links.index(network.bridge):
             links.delete(bridge)
 
     def _lease(
@@ -379,6 +373,14 @@ class Networks:
 
     def _notice(self, *sentences: str) -> None:
         self.notices += [sentence for sentence in sentences if sentence not in self.notices]
+
+
+def _in_use(name: str, leases: Sequence[Lease]) -> NetworkInUse:
+    holders = ", ".join(sorted(_title(lease) for lease in leases)[:5])
+    return NetworkInUse(
+        f"network '{name}' still has {len(leases)} endpoints: {holders}",
+        hint="stop the containers that use it first",
+    )
 
 
 def _of(network: Network) -> str:

@@ -52,8 +52,10 @@ def number(kind: int, value: int) -> bytes:
     return attr(kind, struct.pack(">I", value & 0xFFFFFFFF))
 
 
-def table(name: str) -> Message:
-    return message(_NEWTABLE, text(1, name), flags=Flag.CREATE, about=f"add table {name}")
+def table(name: str, *, exclusive: bool = False) -> Message:
+    """A table; ``exclusive`` refuses (EEXIST) when it is there already."""
+    flags = Flag.CREATE | Flag.EXCL if exclusive else Flag.CREATE
+    return message(_NEWTABLE, text(1, name), flags=flags, about=f"add table {name}")
 
 
 def delete_table(name: str) -> Message:
@@ -121,6 +123,17 @@ def compare(value: bytes, operation: int = EQUAL, register: int = 1) -> bytes:
 
 def payload(base: int, offset: int, size: int, register: int = 1) -> bytes:
     return expression("payload", number(1, register), number(2, base), number(3, offset), number(4, size))
+
+
+def store(offset: int, size: int, checksum: int, register: int = 1) -> bytes:
+    """Write ``register`` into the transport header and mend the checksum at offset ``checksum``."""
+    place = (number(2, TRANSPORT), number(3, offset), number(4, size))
+    return expression("payload", number(5, register), *place, number(6, 1), number(7, checksum))
+
+
+def load(value: bytes, register: int = 1) -> bytes:
+    """Put a constant into ``register``."""
+    return expression("immediate", number(1, register), nest(2, attr(1, value)))
 
 
 def mask(value: bytes, register: int = 1) -> bytes:

@@ -32,7 +32,7 @@ class Package:
     sha256: str
     size: int
     essential: bool = False
-    priority: str = ""
+    multi_arch: str = ""
     depends: tuple[tuple[str, ...], ...] = ()
     installed: int = 0
 
@@ -104,7 +104,7 @@ def package(uri: str, text: str, at: int) -> Package:
         sha256=data["SHA256"],
         size=int(data["Size"]),
         essential=data.get("Essential") == "yes",
-        priority=data.get("Priority", ""),
+        multi_arch=data.get("Multi-Arch", ""),
         depends=tuple(alternatives(", ".join(relations))),
         installed=int(data.get("Installed-Size", "0")) * 1024,
     )

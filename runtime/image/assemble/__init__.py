@@ -1,0 +1,13 @@
+"""Images made from Debian's packages where no registry answers.
+
+Comes in:  a reference, the store, a Runner for the packages' scripts.
+Goes out:  offers, closest, assemble; errors of ``errors``.
+Not here:  when to assemble rather than pull (image.pull).
+
+The road: catalog > sources > archive (openpgp, fetch) > packages, resolve > supply (deb) > tree, unpack > dpkg.
+"""
+
+from runtime.image.assemble.assembly import LABEL, assemble
+from runtime.image.assemble.catalog import closest, offers
+
+__all__ = ["LABEL", "assemble", "closest", "offers"]

@@ -7,6 +7,7 @@ Not here:  what the process does.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 _ROOT = str(Path(__file__).resolve().parents[2])
 _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from {module} import main; sys.exit(main(sys.argv[2:]))"
 # Buffers of the log are larger than what malloc keeps: given back to the kernel at once, the process stays small.
-_ENVIRONMENT = {"LC_ALL": "C.UTF-8", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "131072"}
+_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "131072"}
 
 
 def start(
@@ -30,6 +31,6 @@ def start(
         stderr=stderr if stderr is not None else subprocess.DEVNULL,
         pass_fds=fds,
         cwd="/",
-        env=_ENVIRONMENT,
+        env={**os.environ, **_MALLOC},
         start_new_session=True,
     )

@@ -7,29 +7,27 @@ Not here:  who the process becomes (``identity``), what happens to its output (`
 
 from __future__ import annotations
 
-import array
 import contextlib
 import fcntl
-import json
 import os
 import signal
 import socket
 import struct
-import termios
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from runtime.cgroup import apply as cgroup
 from runtime.cgroup import devices
 from runtime.cgroup.layout import Group
 from runtime.cgroup.writes import writes
-from runtime.errors import CommandNotFound, NotExecutable, RuntimeFailure
+from runtime.errors import RuntimeFailure
 from runtime.kernel import processes
 from runtime.kernel.namespaces import Clone, setdomainname, sethostname, setns, unshare
 from runtime.kernel.processes import prctl
 from runtime.process import identity, init
+from runtime.process.messages import receive, revive, send, tell
+from runtime.process.terminal import open_terminal
 from runtime.rootfs import apply as rootfs
 from runtime.rootfs.decide import CgroupMount, decide, propagation
 from runtime.spec import ContainerSpec
@@ -41,9 +39,6 @@ KINDS = {  # field of Namespaces: (flag, file below /proc/PID/ns)
     "cgroup": (Clone.NEWCGROUP, "cgroup"),
     "pid": (Clone.NEWPID, "pid"),
 }
-_ERRORS = {error.__name__: error for error in (RuntimeFailure, NotExecutable, CommandNotFound)}
-_TIOCSPTLCK, _TIOCGPTN = 0x40045431, 0x80045430
-_MESSAGE = 65536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,12 +135,12 @@ def _child(order: Order, ours: socket.socket, channel: socket.socket) -> None:
             _become(order, channel)
     except RuntimeFailure as error:
         code = error.exit_code
-        _tell(channel, error)
+        tell(channel, error)
     except OSError as error:
         about = f" ({error.filename})" if error.filename else ""
-        _tell(channel, RuntimeFailure(f"cannot set up the container: {error.strerror}{about}"))
+        tell(channel, RuntimeFailure(f"cannot set up the container: {error.strerror}{about}"))
     except BaseException as error:  # the last frame of a forked process: it must not run its parent's code
-        _tell(channel, RuntimeFailure(f"cannot set up the container: {type(error).__name__}: {error}"))
+        tell(channel, RuntimeFailure(f"cannot set up the container: {type(error).__name__}: {error}"))
     finally:
         os._exit(code)
 
@@ -176,7 +171,7 @@ def _set_up(order: Order) -> tuple[list[str], int | None]:
     if spec.namespaces.network in ("private", "none") and "network" not in order.joins:
         _loopback_up()
     warnings += [] if spec.privileged else identity.missing_capabilities(identity.of_container(spec, b""))
-    master = _terminal() if spec.tty else None
+    master = open_terminal(console=True) if spec.tty else None
     warnings += identity.limits(identity.of_container(spec, b""))
     return warnings, master
 
@@ -278,21 +273,6 @@ def _loopback_up() -> None:
         fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh22x", b"lo", 1))  # SIOCSIFFLAGS
 
 
-def _terminal() -> int:
-    """Make a pty in the container's own devpts, our controlling terminal, and /dev/console. Returns the master."""
-    master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
-    number = struct.unpack("i", fcntl.ioctl(master, _TIOCGPTN, b"\0" * 4))[0]
-    name = f"/dev/pts/{number}"
-    rootfs.bind_file(name, "/dev/console")
-    slave = os.open(name, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-    for target in range(3):
-        os.dup2(slave, target)
-    os.close(slave)
-    return master
-
-
 def _own_streams(uid: int) -> None:
     """Let the process open /dev/stdout again: pipes and terminals are given to its user."""
     for fd in range(3):
@@ -300,33 +280,3 @@ def _own_streams(uid: int) -> None:
         if uid and info.st_uid != uid and (info.st_mode & 0o170000 == 0o010000 or os.isatty(fd)):
             with contextlib.suppress(OSError):
                 os.fchown(fd, uid, -1)
-
-
-def _tell(channel: socket.socket, error: RuntimeFailure) -> None:
-    kind = type(error).__name__
-    with contextlib.suppress(OSError):
-        text = {"kind": kind, "message": error.message, "hint": error.hint, "exit_code": error.exit_code}
-        send(channel, {"error": text})
-
-
-def revive(data: Mapping[str, Any]) -> RuntimeFailure:
-    """Make the error again that another process sent."""
-    kind = _ERRORS.get(data["kind"], RuntimeFailure)
-    return kind(data["message"], hint=data["hint"], exit_code=data["exit_code"])
-
-
-def send(channel: socket.socket, message: Mapping[str, Any], fds: list[int] | None = None) -> None:
-    """Send one message, with descriptors, over a SOCK_SEQPACKET socket."""
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    channel.sendmsg([json.dumps(message).encode()], rights)
-
-
-def receive(channel: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
-    """Receive one message and its descriptors; None when the other side is gone."""
-    room = socket.CMSG_SPACE(8 * array.array("i").itemsize)
-    raw, ancillary, _, _ = channel.recvmsg(_MESSAGE, room, socket.MSG_CMSG_CLOEXEC)
-    fds = array.array("i")
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-    return (json.loads(raw) if raw else None), list(fds)

@@ -22,7 +22,8 @@ from runtime.errors import RuntimeFailure
 from runtime.policy import seccomp
 from runtime.process import ending
 from runtime.process.fresh import start
-from runtime.process.launch import Launched, Order, launch, receive, revive, send
+from runtime.process.launch import Launched, Order, launch
+from runtime.process.messages import receive, revive, send, tell
 from runtime.spec import ContainerSpec, ExitRecord, from_json, to_json
 
 Output = Callable[[bytes], None]
@@ -149,8 +150,7 @@ def _serve(order: Order, channel: socket.socket, writer: int) -> None:
         child.go()
     except RuntimeFailure as error:
         child.abort()
-        text = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
-        send(channel, {"error": {**text, "exit_code": error.exit_code}})
+        tell(channel, error)
         return
     os.close(writer)
     send(channel, {"exit": to_json(_wait(child, order, channel))})

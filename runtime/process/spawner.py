@@ -1,0 +1,226 @@
+"""The spawner: small, single-threaded, parent of every monitor, second parent of every pid 1.
+
+Comes in:  requests of the supervisor, with descriptors.
+Goes out:  forked monitors and exec runners; a revived supervisor when it is gone.
+Not here:  what a monitor does. Standard library only: what is imported here is what each monitor weighs.
+
+Said to it: {"do": "create"|"adopt"|"exec"|"sweep"|"close", "id": ...}; the first descriptor of create,
+adopt and exec is the new process's own connection to the supervisor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from runtime.cgroup.layout import find
+from runtime.kernel import processes
+from runtime.process import capture, monitor
+from runtime.process.line import Revival, lock
+from runtime.process.messages import receive, send
+from runtime.spec import ExecSpec, from_json
+from runtime.state import Place
+
+
+class Spawner:
+    """The loop: requests, dead children, a lost supervisor."""
+
+    def __init__(
+        self, run: Path, data: Path, channel: socket.socket, revive: Sequence[str], held: int
+    ) -> None:
+        self.run, self.data, self.revive = run, data, revive
+        self.channel: socket.socket | None = channel
+        self.held = held  # the lock that says that this project has a spawner
+        self.layout = find()
+        self.monitors: dict[int, str] = {}  # pid of the monitor -> container
+        self.orphans: dict[int, str] = {}  # pid 1 whose monitor died -> container
+        self.unclaimed: dict[int, int] = {}  # pid -> status of a child that we know nothing of yet
+        self.others: set[int] = set()
+        self.revival: Revival | None = None
+        self.closing = False
+        self.wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+
+    def serve(self) -> None:
+        """Until the supervisor says close."""
+        while not (self.closing and not self.others):
+            poll = select.poll()
+            poll.register(self.wake, select.POLLIN)
+            if self.channel is not None:
+                poll.register(self.channel, select.POLLIN)
+            ready = {fd for fd, _ in poll.poll(None if self.channel else 20)}
+            if self.wake in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self.wake, 4096)
+                self._reap()
+            if self.channel is not None and self.channel.fileno() in ready:
+                self._request()
+            if self.channel is None and not self.closing:
+                self._reconnect()
+
+    def _request(self) -> None:
+        assert self.channel is not None
+        try:
+            message, fds = receive(self.channel)
+        except OSError:
+            message, fds = None, []
+        if message is None:
+            self.channel.close()
+            self.channel = None
+            return
+        try:
+            self._do(message, fds)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _do(self, message: dict[str, Any], fds: list[int]) -> None:
+        verb, id = message["do"], message.get("id", "")
+        if verb == "create":
+            self.monitors[self._fork(lambda: monitor.create(self._start(id, fds)))] = id
+        elif verb == "adopt":
+            self._adopt(id, fds)
+        elif verb == "exec":
+            spec = from_json(ExecSpec, message["exec"])
+            place = Place(self.run, self.data, id)
+            self.others.add(self._fork(lambda: capture.run(place, self.layout, spec, _connection(fds))))
+        elif verb == "sweep":
+            self.others.add(self._fork(self._sweep))
+        elif verb == "close":
+            self.closing = True
+
+    def _start(self, id: str, fds: Sequence[int]) -> monitor.Start:
+        """In the child: descriptors of the request become the monitor's own."""
+        return monitor.Start(
+            place=Place(self.run, self.data, id),
+            layout=self.layout,
+            revive=self.revive,
+            channel=_connection(fds) if fds else None,
+            passed=tuple(fds[1:]),
+        )
+
+    def _adopt(self, id: str, fds: Sequence[int]) -> None:
+        self.monitors[self._fork(lambda: monitor.adopt(self._start(id, fds[:1]), *fds[1:2]))] = id
+
+    def _fork(self, body: Callable[[], None]) -> int:
+        """Fork; the child runs ``body`` and exits: 0, or 1 after an exception written to stderr."""
+        pid = os.fork()
+        if pid:
+            return pid
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.close(self.wake)
+            os.close(self._waker)
+            os.close(self.held)
+            if self.channel is not None:
+                self.channel.close()
+            body()
+            code = 0
+        except BaseException:  # the last frame of a forked process: it must not run its parent's code
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
+    def _reap(self) -> None:
+        """Collect every dead child first, then deal with them: a monitor and its pid 1 may come together."""
+        lost = []
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if not pid:
+                break
+            if pid in self.monitors:
+                lost += [self.monitors.pop(pid)]
+            elif pid in self.orphans:
+                self._write_status(self.orphans.pop(pid), pid, status)
+            elif pid in self.others:
+                self.others.discard(pid)
+            else:
+                self.unclaimed[pid] = status
+        for id in lost:
+            self._replace(id)
+        if not self.monitors:
+            self.unclaimed.clear()
+
+    def _replace(self, id: str) -> None:
+        """A monitor ended: when its container has no exit record, its pid 1 is ours now."""
+        record = Place(self.run, self.data, id).record
+        try:
+            state = json.loads((record / "state.json").read_bytes())
+        except OSError:
+            return
+        if state["status"] != "running" or (record / "exit.json").exists():
+            return
+        pid = state["pid"]
+        if pid in self.unclaimed:
+            self._write_status(id, pid, self.unclaimed.pop(pid))
+        else:
+            self.orphans[pid] = id
+        self._adopt(id, [])
+
+    def _write_status(self, id: str, pid: int, status: int) -> None:
+        write_status(Place(self.run, self.data, id), pid, status)
+
+    def _sweep(self) -> None:
+        """Delete what was thrown into the trash, at leisure."""
+        with contextlib.suppress(OSError):
+            os.nice(10)
+        shutil.rmtree(self.data / "trash", ignore_errors=True)
+
+    def _reconnect(self) -> None:
+        if self.revival is None:
+            self.revival = Revival(self.run, self.revive, patience=0.0)
+        found = self.revival.look()
+        if found is not None:
+            self.channel, self.revival = found, None
+            send(found, {"spawner": os.getpid()})
+        elif not self.run.is_dir():
+            self.closing = True  # the project was removed by hand
+
+
+def write_status(place: Place, pid: int, status: int) -> None:
+    """Leave a wait status for the monitor that is not the parent."""
+    scratch = place.record / f".status.{os.getpid()}"
+    with contextlib.suppress(FileNotFoundError):
+        scratch.write_text(str(status))
+        scratch.replace(place.record / f"status.{pid}")
+
+
+def _connection(fds: Sequence[int]) -> socket.socket:
+    return socket.socket(fileno=fds[0])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Arguments: run, data, descriptor of the connection, the revive argv as JSON."""
+    run, data = Path(arguments[0]), Path(arguments[1])
+    channel = socket.socket(fileno=int(arguments[2]))
+    channel.set_inheritable(False)
+    held = lock(run / "spawner.lock", wait=True)
+    processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
+    processes.set_name("pycompose-spawn")
+    assert held is not None
+    spawner = Spawner(run, data, channel, json.loads(arguments[3]), held)
+    gc.collect()
+    gc.freeze()
+    spawner.serve()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

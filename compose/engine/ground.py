@@ -6,6 +6,7 @@ Goes out:  the ContainerSpec to create; files and directories on the host.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from pathlib import Path
@@ -48,6 +49,15 @@ def remove_anonymous(launch: Launch, volumes: Path) -> None:
     for item in launch.volumes:
         if item.anonymous:
             volume.remove(volumes, item.name)
+
+
+def remove_files(launch: Launch) -> None:
+    """Remove the written configs and secrets of a container."""
+    for file in launch.files:
+        Path(file.path).unlink(missing_ok=True)
+    for directory in {Path(file.path).parent for file in launch.files}:
+        with contextlib.suppress(OSError):
+            directory.rmdir()
 
 
 def _bind(source: str, *, make: bool, service: str) -> None:

@@ -8,6 +8,7 @@ Not here:  which containers there should be (``compose.plan``), in what order (`
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import signal
@@ -16,14 +17,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from runtime.container import Runtime
-
 from compose.engine import ground
 from compose.engine.attach import Attachments
 from compose.engine.events import Emit, warning
 from compose.errors import ComposeError, StepFailed
 from compose.model.project import Project
 from compose.plan.launch import Launch
+from runtime.container import Runtime
+from runtime.errors import RuntimeFailure
 from runtime.policy import health, restart
 from runtime.spec import ExecSpec, ExitRecord
 from runtime.state import write_json
@@ -60,7 +61,6 @@ class Keeper:
         self.prepared = False
         self.running = False
         self.started_at = 0.0
-        self._stopping = False
         self._health_task: asyncio.Task[None] | None = None
         self._restart_task: asyncio.Task[None] | None = None
         self._attempts = self.restarts
@@ -102,7 +102,7 @@ class Keeper:
 
     async def open(self) -> None:
         """Open the gate; returns when the program runs and its ``post_start`` hooks have ended well."""
-        self.stopped = self._stopping = False
+        self.stopped = False
         self.exit = None
         self.health = "starting" if self.launch.health else ""
         await self.shop.runtime.start(self.id)
@@ -118,14 +118,8 @@ class Keeper:
         if not self.prepared:
             return
         self.prepared = False
-        self._stopping = True
-        try:
-            await self.shop.runtime.signal(self.id, signal.SIGKILL)
-            await self.shop.runtime.wait(self.id)
-        except (ProcessLookupError, KeyError):
-            pass  # it has ended by itself
+        await self.shop.runtime.discard(self.id)
         self.shop.attachments.unplug(self.launch)
-        self._stopping = False
 
     async def _hook(self, hook: ExecSpec, kind: str) -> None:
         result = await self.shop.runtime.execute(self.id, hook)
@@ -143,7 +137,7 @@ class Keeper:
         timeout: seconds instead of the service's grace; negative waits for ever.
         """
         self._cancel_restart()
-        self.stopped = self._stopping = True
+        self.stopped = True
         self._save()
         if not self.running:
             return await self.discard()
@@ -169,10 +163,9 @@ class Keeper:
         await self._signal(signum)
 
     async def _signal(self, signum: int) -> None:
-        try:
-            await self.shop.runtime.signal(self.id, signum)
-        except ProcessLookupError:
-            pass  # it has just ended; its exit record is on the way
+        if self.running:
+            with contextlib.suppress(RuntimeFailure):  # it has just ended; its exit record is on the way
+                await self.shop.runtime.signal(self.id, signum)
 
     async def _ended(self) -> None:
         if self.running:
@@ -182,6 +175,7 @@ class Keeper:
         """Remove record, writable layer and, ``with_anonymous``, its anonymous volumes."""
         self._cancel_restart()
         self.shop.attachments.unplug(self.launch, for_good=True)
+        ground.remove_files(self.launch)
         await self.shop.runtime.remove(self.id)
         if with_anonymous:
             ground.remove_anonymous(self.launch, self.shop.volumes)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-
-from runtime.container import Runtime
 
 from compose.engine.attach import Attachments
 from compose.engine.events import Emit, Event, step, warning
@@ -30,7 +29,8 @@ from compose.plan.steps import Kind, Plan, Step, Wait
 from compose.plan.translate import Site, translate
 from netns.spec import NetworkSpec, Pool
 from runtime import volume
-from runtime.spec import ExitRecord, Mount, from_json, to_json
+from runtime.container import Runtime
+from runtime.spec import ContainerState, ExitRecord, Mount, from_json
 from runtime.state import write_json
 
 
@@ -256,8 +256,14 @@ class ProjectMachine:
             self.emit(warning(text))
         record = self.record(launch.spec.id)
         record.mkdir(parents=True, mode=0o700)
-        write_json(record / "launch.json", to_json(launch))
-        write_json(record / "spec.json", to_json(launch.spec))
+        write_json(record / "launch.json", launch)
+        write_json(record / "spec.json", launch.spec)
+        volatile = self.run / "containers" / launch.spec.id
+        volatile.mkdir(parents=True, mode=0o700)
+        state = ContainerState(
+            id=launch.spec.id, name=launch.spec.name, status="created", created_at=time.time()
+        )
+        write_json(volatile / "state.json", state)
         keeper = self.keepers[launch.spec.id] = Keeper(launch, self.shop)
         return keeper
 

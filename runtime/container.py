@@ -486,8 +486,8 @@ class Runtime:
                     await self._known.wait()
 
     async def _readable(self, connection: socket.socket) -> None:
-        ready = self._loop.create_future()
-        self._loop.add_reader(connection, lambda: ready.done() or ready.set_result(None))
+        ready: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(connection, _wake, ready)
         try:
             await ready
         finally:
@@ -503,6 +503,11 @@ class Runtime:
                     return
             except OSError:
                 return
+
+
+def _wake(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
 
 
 def _remove_record(directory: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from {module} import main; sys.exit(main(sys.argv[2:]))"
-# Buffers of the log are larger than what malloc keeps: given back to the kernel at once, the process stays small.
+# Buffers of the log are larger than what malloc keeps: they go back to the kernel at once.
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "131072"}
 
 

@@ -207,7 +207,7 @@ def _change_directory(identity: Identity, *, last: bool) -> None:
 
 def _make_directory(path: str) -> None:
     try:
-        os.makedirs(path, exist_ok=True)
+        Path(path).mkdir(parents=True, exist_ok=True)
     except OSError:
         return  # chdir(2) will say what is wrong
 

@@ -191,7 +191,7 @@ def _become(order: Order, channel: socket.socket) -> None:
 def _control_group(order: Order) -> list[str]:
     """Made and joined by the child itself: joining can stall on a semaphore, and so stalls nobody else."""
     spec, group = order.spec, order.group
-    rules = devices.DEFAULT
+    rules: tuple[str, ...] = devices.DEFAULT
     rules += tuple(_device_rule(device.source, device.access) for device in spec.devices)
     rules = () if spec.privileged else (*filter(None, rules), *spec.limits.device_rules)
     wanted = writes(spec.limits, group.layout.version, _block_number, rules)

@@ -86,7 +86,7 @@ class Revival:
         ]
         self._pause = min(self._pause * 2, 30.0)
         with contextlib.suppress(OSError):
-            os.posix_spawnp(self._argv[0], self._argv, os.environ, file_actions=actions, setsid=True)
+            os.posix_spawnp(self._argv[0], list(self._argv), os.environ, file_actions=actions, setsid=True)
 
     def _release(self) -> None:
         if self._lock is not None:

@@ -121,7 +121,7 @@ class Record:
         self._map[:] = _HEAD.pack(log_size) + bytes(len(STREAMS) * _STREAM.size)
 
     def logged(self, stream: int, data: bytes, log_size: int) -> None:
-        """``data`` of ``stream`` is in the log, which has ``log_size`` bytes now. One copy, no half-states."""
+        """``data`` of ``stream`` is in the log, which has ``log_size`` bytes now. Copied at one go."""
         now = self.streams[stream]
         now[0], now[2], now[3] = now[0] + len(data), len(data), zlib.crc32(data)
         self.log_size = log_size

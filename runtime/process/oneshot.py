@@ -15,6 +15,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from runtime.cgroup import apply as cgroup
 from runtime.cgroup.layout import find, group
@@ -36,7 +37,7 @@ def run(
     scratch: Path,
     connect: Callable[[Path], None] | None = None,
     output: Output | None = None,
-    warn: Callable[[str], None] | None = None,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> ExitRecord:
     """Run ``spec`` to its end and say how it ended.
 
@@ -59,8 +60,8 @@ def run(
     os.close(writer)
     try:
         ready = _answer(ours)
-        for text in ready["warnings"] if warn else ():
-            warn(text)  # type: ignore[misc]
+        for text in ready["warnings"]:
+            warn(text)
         if connect:
             connect(Path(f"/proc/{ready['pid']}/ns/net"))
         send(ours, {"go": True})
@@ -71,7 +72,7 @@ def run(
         helper.wait()
 
 
-def _answer(channel: socket.socket) -> dict[str, object]:
+def _answer(channel: socket.socket) -> dict[str, Any]:
     message, _ = receive(channel)
     if message is None:
         raise RuntimeFailure("the helper process of a one-shot container died")

@@ -161,10 +161,12 @@ def _host_nodes(source: Path, target: str, root: int) -> None:
         if stat.S_ISDIR(info.st_mode):
             _host_nodes(Path(entry.path), aim, root)
         elif stat.S_ISCHR(info.st_mode) or stat.S_ISBLK(info.st_mode):
-            if not exists(root, aim):
-                _make_node(
-                    root, aim, info.st_mode, info.st_rdev, Path(entry.path), owner=(info.st_uid, info.st_gid)
-                )
+            _copy_node(Path(entry.path), info, aim, root)
+
+
+def _copy_node(source: Path, info: os.stat_result, target: str, root: int) -> None:
+    if not exists(root, target):
+        _make_node(root, target, info.st_mode, info.st_rdev, source, owner=(info.st_uid, info.st_gid))
 
 
 def _make_node(
@@ -181,7 +183,7 @@ def _make_node(
                 os.unlink(name, dir_fd=above)
                 os.mknod(name, mode, number, dir_fd=above)
             os.chown(name, *owner, dir_fd=above)
-            os.chmod(f"/proc/self/fd/{above}/{name}", stat.S_IMODE(mode))
+            (place(above) / name).chmod(stat.S_IMODE(mode))
     except PermissionError:
         make_file(root, target)
         with opened(root, target) as fd:

@@ -82,7 +82,7 @@ def _copy_file(name: str, info: os.stat_result, source: int, target: int) -> Non
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         writer = os.open(name, flags, 0o600, dir_fd=target)
         try:
-            while os.sendfile(writer, reader, None, _CHUNK):  # type: ignore[arg-type]
+            while os.sendfile(writer, reader, None, _CHUNK):
                 pass
             _dress(info, reader, writer)
         finally:

@@ -28,7 +28,7 @@ def bind(canonical: Mapping[str, Any]) -> Project:
         working_dir=extra.get("working_dir", "/"),
         files=tuple(extra.get("files", ())),
         env_files=tuple(extra.get("env_files", ())),
-        services={name: bind_service(name, services[name]) for name in order if name in services},
+        services={name: bind_service(name, services[name], services) for name in order if name in services},
         disabled=tuple(extra.get("disabled", ())),
         networks=_each(canonical, "networks", _network),
         volumes=_each(canonical, "volumes", _volume),

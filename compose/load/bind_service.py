@@ -6,7 +6,7 @@ Goes out:  a Service; sizes in bytes, durations as timedelta.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -22,15 +22,20 @@ def strings(entry: Entry | None) -> Mapping[str, str]:
     return {key: number_text(value) for key, value in entry.items()} if entry else NOTHING
 
 
-def bind_service(name: str, entry: Entry) -> model.Service:
-    """The Service ``name``. Attributes that are not there keep the defaults of the model."""
+def bind_service(name: str, entry: Entry, active: Collection[str]) -> model.Service:
+    """The Service ``name``. Attributes that are not there keep the defaults of the model.
+
+    active: the names of all services; an optional dependency on another one is left out.
+    """
     fields: dict[str, Any] = {}
     for key, value in entry.items():
         convert = _FIELDS.get(key)
         if convert is not None and value is not None:
             fields[key] = convert(value)
-    limits = _limits(entry)
-    return model.Service(name=name, **{**fields, **_special(entry), **limits})
+    depends_on = fields.get("depends_on", NOTHING)
+    if any(other not in active for other in depends_on):
+        fields["depends_on"] = {other: how for other, how in depends_on.items() if other in active}
+    return model.Service(name=name, **{**fields, **_special(entry), **_limits(entry)})
 
 
 def _special(entry: Entry) -> dict[str, Any]:
@@ -137,10 +142,22 @@ def _mount(entry: Entry) -> model.VolumeMount:
     )
 
 
-def _file_mount(entry: Entry) -> model.FileMount:
+def _mounted_below(folder: str) -> Callable[[Any], tuple[model.FileMount, ...]]:
+    """Configs and secrets of a service: a missing or relative target lies in ``folder``."""
+
+    def convert(entries: Any) -> tuple[model.FileMount, ...]:
+        return tuple([_file_mount(entry, folder) for entry in entries])
+
+    return convert
+
+
+def _file_mount(entry: Entry, folder: str = "") -> model.FileMount:
+    target = entry.get("target", "")
+    if folder and not target.startswith("/"):
+        target = folder + (target or entry["source"])
     return model.FileMount(
         source=entry["source"],
-        target=entry.get("target", ""),
+        target=target,
         uid=str(entry.get("uid", "")),
         gid=str(entry.get("gid", "")),
         mode=_mode(entry.get("mode")),
@@ -310,7 +327,7 @@ _BUILD: dict[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 _FIELDS: dict[str, Callable[[Any], Any]] = {
     "annotations": strings, "attach": bool, "build": _build, "cap_add": _texts, "cap_drop": _texts,
-    "cgroup": str, "cgroup_parent": str, "command": _texts, "configs": _many(_file_mount),
+    "cgroup": str, "cgroup_parent": str, "command": _texts, "configs": _mounted_below("/"),
     "container_name": str, "cpu_count": int, "cpu_percent": float, "cpu_period": int, "cpu_quota": int,
     "cpu_rt_period": int, "cpu_rt_runtime": int, "cpu_shares": int, "cpus": float, "cpuset": str,
     "credential_spec": strings, "depends_on": _each(_dependency), "deploy": _deploy,
@@ -325,7 +342,7 @@ _FIELDS: dict[str, Callable[[Any], Any]] = {
     "pids_limit": int, "platform": str, "ports": _many(_port), "post_start": _many(_hook),
     "pre_start": _many(_hook), "pre_stop": _many(_hook), "privileged": bool, "profiles": _texts,
     "provider": _provider, "pull_policy": str, "read_only": bool, "restart": str, "runtime": str,
-    "secrets": _many(_file_mount), "security_opt": _texts, "shm_size": size, "stdin_open": bool,
+    "secrets": _mounted_below("/run/secrets/"), "security_opt": _texts, "shm_size": size, "stdin_open": bool,
     "stop_grace_period": _span, "stop_signal": str, "storage_opt": strings, "sysctls": strings,
     "tmpfs": _texts, "tty": bool, "ulimits": _ulimits, "use_api_socket": bool, "user": str,
     "userns_mode": str, "uts": str, "volumes": _many(_mount), "volumes_from": _texts,

@@ -90,10 +90,16 @@ def keep(store: Path, request: LoadRequest, entry: Entry) -> None:
 
 def _name(request: LoadRequest) -> str:
     parts = [
-        VERSION, request.files, request.project_name, request.project_directory, request.env_files,
+        VERSION, _edition(), request.files, request.project_name, request.project_directory, request.env_files,
         request.profiles, request.cwd, sorted(request.services),
     ]  # fmt: skip
     return digest(json.dumps(parts).encode("utf-8", "surrogatepass")) + ".json"
+
+
+def _edition() -> int:
+    """When the youngest source of the loader was installed: other code, other models."""
+    with os.scandir(Path(__file__).parent) as sources:
+        return max(source.stat().st_mtime_ns for source in sources if source.name.endswith(".py"))
 
 
 def _variables_hold(entry: Entry, request: LoadRequest) -> bool:

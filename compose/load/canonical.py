@@ -18,24 +18,27 @@ EXTRA = "x-pycompose"
 _SECTIONS = ("networks", "volumes", "configs", "secrets")
 
 
-def canonical(tree: Map, name: str) -> dict[str, Any]:
+def canonical(tree: Map, name: str, directory: str) -> dict[str, Any]:
     """The model of the active services of ``tree``, which has passed ``check``."""
     model: dict[str, Any] = {"name": name}
     model |= {key: plain(value) for key, value in tree.items() if key.startswith("x-")}
-    model["services"] = {key: _service(plain(entry)) for key, entry in (tree.get("services") or {}).items()}
+    model["services"] = {
+        key: _service(plain(entry), directory) for key, entry in (tree.get("services") or {}).items()
+    }
     for section in _SECTIONS:
         used = _used(section, model["services"])
         declared = tree.get(section) or {}
         entries = {key: plain(declared.get(key)) or {} for key in (*declared, *sorted(used)) if key in used}
         if entries:
             model[section] = {key: _resource(section, key, entry, name) for key, entry in entries.items()}
-    models = {key: _model(key, plain(entry)) for key, entry in (tree.get("models") or {}).items()}
+    used = {key for entry in model["services"].values() for key in entry.get("models") or ()}
+    models = {key: plain(entry) for key, entry in (tree.get("models") or {}).items() if key in used}
     if models:
         model["models"] = models
     return model
 
 
-def _service(entry: dict[str, Any]) -> dict[str, Any]:
+def _service(entry: dict[str, Any], directory: str) -> dict[str, Any]:
     """One service with its defaults; empty attributes vanish."""
     for key in ("command", "entrypoint"):
         entry.setdefault(key, None)
@@ -45,7 +48,11 @@ def _service(entry: dict[str, Any]) -> dict[str, Any]:
         entry.pop("networks", None)
     build = entry.get("build")
     if build is not None:
-        _build(build)
+        _build(build, directory)
+    _imply(entry)
+    for mount in entry.get("volumes") or ():
+        if mount.get("bind", {}).get("create_host_path") is False:
+            del mount["bind"]["create_host_path"]
     for watch in (entry.get("develop") or {}).get("watch") or ():
         watch.setdefault("exec", {"command": None})
     deploy = entry.get("deploy")
@@ -65,12 +72,13 @@ def _service(entry: dict[str, Any]) -> dict[str, Any]:
 def _vanishes(key: str, value: object) -> bool:
     if key in ("command", "entrypoint", "networks", "healthcheck", "deploy", "build"):
         return False
-    if key in ("attach", "init"):
+    if key in ("attach", "init", "scale", "cpus"):
         return value is None
     return value is None or value is False or value == "" or value == [] or value == {} or value == 0
 
 
-def _build(build: dict[str, Any]) -> None:
+def _build(build: dict[str, Any], directory: str) -> None:
+    build.setdefault("context", directory)
     if "dockerfile_inline" not in build:
         build.setdefault("dockerfile", "Dockerfile")
     args = build.get("args")
@@ -99,11 +107,36 @@ def _resource(section: str, key: str, entry: dict[str, Any], project: str) -> di
     result["name"] = result["name"] or key
     if section == "networks":
         result.setdefault("ipam", {})
-    return {k: v for k, v in result.items() if k == "ipam" or not (v is False or v is None)}
+    return {k: v for k, v in result.items() if k in _KEPT or not (v is False or v is None)}
 
 
-def _model(key: str, entry: dict[str, Any]) -> dict[str, Any]:
-    return {**entry, "name": entry.get("name") or key}
+_KEPT = ("ipam", "enable_ipv4", "enable_ipv6")
+
+
+def _imply(entry: dict[str, Any]) -> None:
+    """Dependencies that other attributes imply, written out."""
+    wanted = entry.get("depends_on") or {}
+    for name, restart in implied(entry):
+        how = {"condition": "service_started", **({"restart": True} if restart else {}), "required": True}
+        wanted.setdefault(name, how)
+    for dependency in wanted.values():
+        if dependency.get("restart") is False:
+            del dependency["restart"]
+    if wanted:
+        entry["depends_on"] = wanted
+
+
+def implied(entry: Mapping[str, Any]) -> list[tuple[str, bool]]:
+    """(service, whether it restarts along) of links, shared namespaces and volumes_from."""
+    found = [(link.partition(":")[0], True) for link in entry.get("links") or ()]
+    for key in ("network_mode", "ipc", "pid", "uts", "cgroup"):
+        mode = str(entry.get(key) or "")
+        if mode.startswith("service:"):
+            found.append((mode.partition(":")[2], True))
+    for source in entry.get("volumes_from") or ():
+        if not source.startswith("container:"):
+            found.append((source.partition(":")[0], False))
+    return found
 
 
 def printed(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,7 +149,9 @@ def _escaped(value: Any) -> Any:
     if isinstance(value, str):
         return value.replace("$", "$$")
     if isinstance(value, Mapping):
-        return {key: _escaped(value[key]) for key in sorted(value)}
+        return {key.replace("$", "$$"): _escaped(value[key]) for key in sorted(value)}
     if isinstance(value, list | tuple):
         return [_escaped(entry) for entry in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     return value

@@ -100,7 +100,9 @@ class _Service:
     def _references(self) -> list[tuple[str, tuple[str | int, ...]]]:
         service = self._service
         found: list[tuple[str, tuple[str | int, ...]]] = []
-        found += [(name, ("depends_on", name)) for name in service.get("depends_on") or ()]
+        for name, entry in (service.get("depends_on") or {}).items():
+            if entry.get("required", True) or name not in self._disabled:
+                found.append((name, ("depends_on", name)))
         found += [(text.partition(":")[0], ("links", i)) for i, text in enumerate(service.get("links") or ())]
         for key in _NAMESPACES:
             mode = service.get(key)
@@ -131,6 +133,10 @@ class _Service:
             self._reference(
                 "secrets", mount.get("source", ""), "builds with secret", "build", "secrets", index
             )
+
+        for index, device in enumerate(service.get("devices") or ()):
+            if not device.get("target"):
+                self._fail("has a device without 'target'", "devices", index)
 
     def _models(self) -> None:
         for key in self._service.get("models") or ():
@@ -190,7 +196,7 @@ def _external(tree: Map, section: str, key: str, entry: Map, problems: Problems)
 def _file_object(tree: Map, section: str, key: str, entry: Map, problems: Problems) -> None:
     kinds = [k for k in ("file", "environment", "content", "external") if entry.get(k)]
     where = place(tree, (section, key))
-    if len(kinds) > 1 and not (kinds == ["file", "external"]):
+    if len(kinds) > 1 and kinds != ["file", "external"]:
         problems.add(
             f"{section[:-1]} '{key}' gives {' and '.join(kinds)}: only one may be there",
             (section, key),

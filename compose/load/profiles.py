@@ -13,7 +13,7 @@ from compose.load.tree import Map
 
 
 def activate(services: Map, profiles: Collection[str], named: Collection[str]) -> tuple[Map, tuple[str, ...]]:
-    """Split ``services``; an optional dependency on an inactive service is dropped from its dependant."""
+    """Split ``services`` into the active ones and the names of the others."""
     active, disabled = Map(), []
     for name, service in services.items():
         own = service.get("profiles") or ()
@@ -21,8 +21,4 @@ def activate(services: Map, profiles: Collection[str], named: Collection[str]) -
             active.move(services, name, service)
         else:
             disabled.append(name)
-    for service in active.values():
-        wanted: Map = service.get("depends_on") or Map()
-        for name in [n for n, d in wanted.items() if n in disabled and not d.get("required", True)]:
-            wanted.drop(name)
     return active, tuple(disabled)

@@ -47,7 +47,7 @@ def resolve(request: files.LoadRequest, reader: files.Reader) -> cache.Entry:
     merge_env_files(active, environment, reader, request.cwd, problems)
     problems.errors += check(tree, disabled)
     problems.check()
-    model = canonical(tree, name)
+    model = canonical(tree, name, source.directory)
     model[EXTRA] = _extra(source, notes, tuple(active), disabled)
     try:
         order = start_order(bind(model))

@@ -161,7 +161,7 @@ def _devices(value: Any, _base: Base) -> Any:
     def one(item: Any) -> Any:
         if isinstance(item, str):
             return mapping(short.device(item))
-        return mapping({"target": item["source"], "permissions": "rwm", **item}) if "source" in item else item
+        return mapping({"permissions": "rwm", **item})
 
     return _items(value, one)
 
@@ -183,8 +183,8 @@ def _file_mount(item: Map, default: str) -> None:
     if "mode" in item:
         mode = item["mode"]
         item["mode"] = f"{int(mode):04o}" if isinstance(mode, int | float) else f"{int(mode, 8):04o}"
-    if default and "source" in item and not str(item.get("target", "")).startswith("/"):
-        item["target"] = default + str(item.get("target") or item["source"])
+    if default and "source" in item and not item.get("target"):
+        item["target"] = default + str(item["source"])
 
 
 def _env_file(value: Any, base: Base) -> Any:
@@ -258,6 +258,13 @@ def _volume(mount: Map, base: Base) -> Map:
     return mount
 
 
+def _provider_options(value: Any, _base: Base) -> Any:
+    result = Map()
+    for key, entry in value.items() if isinstance(value, Map) else ():
+        result.move(value, key, listed(entry))
+    return result
+
+
 def _hooks(value: Any, base: Base) -> Any:
     return _items(value, lambda item: _hook(item, base))
 
@@ -290,7 +297,9 @@ def _test(value: Any, _base: Base) -> Any:
 
 
 def _build(value: Any, _base: Base) -> Any:
-    return mapping({"context": value}) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return mapping({"context": value})
+    return value
 
 
 def _contexts(value: Any, base: Base) -> Any:
@@ -349,7 +358,7 @@ ATTRIBUTES: dict[str, Change | dict[str, Any] | tuple[Any, ...]] = {
     },
     "logging": {"options": _texts}, "mem_limit": _size, "mem_reservation": _size, "memswap_limit": _size,
     "models": _keyed, "networks": _networks, "ports": _ports, "post_start": _hooks, "pre_start": _hooks,
-    "pre_stop": _hooks, "provider": {}, "secrets": _file_mounts("/run/secrets/"), "shm_size": _size,
+    "pre_stop": _hooks, "provider": {"options": _provider_options}, "secrets": _file_mounts("/run/secrets/"), "shm_size": _size,
     "stop_grace_period": _duration, "storage_opt": _texts, "sysctls": _labels, "tmpfs": _listed,
     "volumes": _volumes,
 }  # fmt: skip

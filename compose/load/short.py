@@ -101,7 +101,7 @@ def _volume_option(mount: dict[str, Any], option: str, text: str) -> None:
         if option == "ro":
             mount["read_only"] = True
     elif option in _CONSISTENCY:
-        mount["consistency"] = option
+        pass  # means nothing on Linux
     elif option == "nocopy" and mount["type"] == "volume":
         mount["volume"]["nocopy"] = True
     elif option in ("z", "Z"):

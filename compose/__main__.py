@@ -1,0 +1,7 @@
+"""``python -m compose`` is ``pycompose``."""
+
+import sys
+
+from compose.cli import main
+
+sys.exit(main())

@@ -1,0 +1,117 @@
+"""``pycompose config``: the resolved model, or a part of it."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from compose.cli.options import Option, Services
+from compose.cli.scope import Scope, unknown_service
+from compose.cli.table import table
+
+if TYPE_CHECKING:
+    from compose.load.project import Loaded
+
+
+def run(
+    scope: Scope,
+    services: Services = (),
+    *,
+    environment: Annotated[
+        bool, Option("--environment", help="Print environment used for interpolation")
+    ] = False,
+    format: Annotated[
+        str, Option("--format", metavar="FORMAT", help="Format the output", choices=("yaml", "json"))
+    ] = "yaml",
+    hash: Annotated[
+        str, Option("--hash", metavar="SERVICES", help="Print the service config hash, '*' for all")
+    ] = "",
+    images: Annotated[bool, Option("--images", help="Print the image names, one per line")] = False,
+    models: Annotated[bool, Option("--models", help="Print the model names, one per line")] = False,
+    networks: Annotated[bool, Option("--networks", help="Print the network names, one per line")] = False,
+    output: Annotated[str, Option("-o", "--output", metavar="FILE", help="Save to file")] = "",
+    profiles: Annotated[bool, Option("--profiles", help="Print the profile names, one per line")] = False,
+    quiet: Annotated[bool, Option("-q", "--quiet", help="Only validate the configuration")] = False,
+    names: Annotated[bool, Option("--services", help="Print the service names, one per line")] = False,
+    variables: Annotated[
+        bool, Option("--variables", help="Print model variables and default values")
+    ] = False,
+    volumes: Annotated[bool, Option("--volumes", help="Print the volume names, one per line")] = False,
+) -> int:
+    """Parse, resolve and render compose file in canonical format"""
+    from compose.cli import listing
+
+    if environment:
+        return _write(listing.environment(scope), output)
+    if variables:
+        rows = [["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"], *listing.variables(scope)]
+        return _write(table(rows, least=20), output)
+    model = scope.model(services)
+    for name in services:
+        if name not in model["services"]:
+            raise unknown_service(name, model["services"])
+    if quiet:
+        return 0
+    if hash:
+        return _write(_hashes(scope.loaded(services), hash), output)
+    lists = {
+        "services": names,
+        "images": images,
+        "volumes": volumes,
+        "networks": networks,
+        "models": models,
+        "profiles": profiles,
+    }
+    for part, asked in lists.items():
+        if asked:
+            found = listing.of(scope, model, part, services)
+            return _write("".join(f"{name}\n" for name in found), output)
+    return _write(_rendered(listing.only(model, services), format), output)
+
+
+def _rendered(model: Mapping[str, Any], format: str) -> str:
+    from compose.load.canonical import printed
+
+    shown = printed(model)
+    if format == "json":
+        import json
+
+        return json.dumps(shown, indent=2, ensure_ascii=False) + "\n"
+    from compose.cli import yaml_text
+
+    return yaml_text.dump(without_nulls(shown))
+
+
+def without_nulls(shown: dict[str, Any]) -> dict[str, Any]:
+    """The YAML form leaves ``command`` and ``entrypoint`` out where they are null, as docker compose does."""
+    services = {
+        name: {
+            key: item
+            for key, item in service.items()
+            if item is not None or key not in ("command", "entrypoint")
+        }
+        for name, service in shown.get("services", {}).items()
+    }
+    return {key: services if key == "services" else item for key, item in shown.items()}
+
+
+def _hashes(loaded: "Loaded", wanted: str) -> str:
+    from compose.plan.fingerprint import service_hash
+
+    project = loaded.project
+    names = sorted(project.services) if wanted == "*" else wanted.split(",")
+    lines = []
+    for name in names:
+        if name not in project.services:
+            raise unknown_service(name, project.services)
+        lines.append(f"{name} {service_hash(project.services[name], project)}\n")
+    return "".join(lines)
+
+
+def _write(text: str, output: str) -> int:
+    if output:
+        Path(output).write_text(text, encoding="utf-8")
+
+    else:
+        sys.stdout.write(text)
+    return 0

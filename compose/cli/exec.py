@@ -1,0 +1,87 @@
+"""``pycompose exec``: a further process in a running container."""
+
+import os
+import sys
+from typing import Annotated
+
+from compose.cli.options import Argument, Index, OneService, Option, Texts
+from compose.cli.scope import Scope
+
+INTERSPERSED = False
+
+
+def run(
+    scope: Scope,
+    service: OneService,
+    command: Annotated[Texts, Argument("COMMAND [ARGS...]", at_least=1)],
+    *,
+    detach: Annotated[bool, Option("-d", "--detach", help="Run the command in the background")] = False,
+    env: Annotated[
+        Texts, Option("-e", "--env", metavar="NAME[=VALUE]", help="Set environment variables")
+    ] = (),
+    index: Index = None,
+    interactive: Annotated[bool, Option("-i", "--interactive", help="Keep STDIN open", hidden=True)] = True,
+    no_tty: Annotated[
+        bool, Option("-T", "--no-tty", "--no-TTY", help="Disable pseudo-TTY allocation")
+    ] = False,
+    privileged: Annotated[
+        bool, Option("--privileged", help="Give extended privileges to the process")
+    ] = False,
+    tty: Annotated[bool, Option("-t", "--tty", help="Allocate a pseudo-TTY", hidden=True)] = True,
+    user: Annotated[str, Option("-u", "--user", metavar="USER", help="Run the command as this user")] = "",
+    workdir: Annotated[
+        str, Option("-w", "--workdir", metavar="PATH", help="Directory for this command")
+    ] = "",
+) -> int:
+    """Execute a command in a running container"""
+    from compose.cli import containers
+    from runtime.process.enter import enter
+    from runtime.spec import ExecSpec
+
+    scope.require_rights()
+    identity = scope.identity()
+    chosen = containers.pick(containers.of_project(scope.places, identity.name), service, index)
+    terminal = tty and not no_tty and not detach and sys.stdin.isatty() and sys.stdout.isatty()
+    spec = ExecSpec(
+        argv=command,
+        env=environment(env),
+        user=user,
+        working_dir=workdir,
+        tty=terminal,
+        privileged=privileged,
+    )
+    if scope.dry_run:
+        return 0
+    if detach and _left_behind():
+        return 0
+    if not interactive:
+        _redirect(0)
+    return enter(chosen.spec, chosen.state, spec, run=scope.places.project_run(identity.name))
+
+
+def environment(given: Texts) -> Texts:
+    """``NAME=value`` texts; a name alone takes the caller's value, and is left out when there is none."""
+    pairs = (
+        text if "=" in text else f"{text}={os.environ[text]}"
+        for text in given
+        if "=" in text or text in os.environ
+    )
+    return tuple(pairs)
+
+
+def _left_behind() -> bool:
+    """Fork. True in the caller, which may go; False in the child, which has a session but no terminal."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.fork():
+        return True
+    os.setsid()
+    _redirect(0, 1, 2)
+    return False
+
+
+def _redirect(*descriptors: int) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in descriptors:
+        os.dup2(null, descriptor)
+    os.close(null)

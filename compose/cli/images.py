@@ -1,0 +1,75 @@
+"""``pycompose images``: the images the project's containers were made of."""
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+from compose.cli.options import Option, Services
+from compose.cli.scope import Scope
+from compose.cli.table import as_json, table
+
+if TYPE_CHECKING:
+    from compose.cli.containers import Container
+    from runtime.image.store import Store
+
+HEADINGS = ["CONTAINER", "REPOSITORY", "TAG", "PLATFORM", "IMAGE ID", "SIZE", "CREATED"]
+
+
+def run(
+    scope: Scope,
+    services: Services = (),
+    *,
+    format: Annotated[
+        str, Option("--format", metavar="FORMAT", help="Format the output", choices=("table", "json"))
+    ] = "table",
+    quiet: Annotated[bool, Option("-q", "--quiet", help="Only display IDs")] = False,
+) -> int:
+    """List images used by the created containers"""
+    from compose.cli.lifecycle import chosen
+    from runtime.image.store import Store
+
+    found = sorted(chosen(scope, services), key=lambda c: c.name)
+    if quiet:
+        for id in dict.fromkeys(c.label("image").removeprefix("sha256:") for c in found):
+            print(id)
+        return 0
+    store = Store(scope.places.images) if found else None
+    facts = [_facts(store, c) for c in found if store is not None]
+    if format == "json":
+        sys.stdout.write(as_json(facts))
+        return 0
+    sys.stdout.write(table([HEADINGS, *(_cells(f) for f in facts)], least=20))
+    return 0
+
+
+def _facts(store: "Store", container: "Container") -> dict[str, Any]:
+    from runtime.image.reference import parse
+
+    name = parse(container.image) if not container.image.startswith("sha256:") else None
+    image = store.find(container.label("image"))
+    return {
+        "ID": container.label("image"),
+        "ContainerName": container.name,
+        "Repository": name.familiar().partition("@")[0].removesuffix(f":{name.tag}") if name else "<none>",
+        "Tag": name.tag if name else "<none>",
+        "Platform": f"{image.config.os}/{image.config.architecture}" if image else "",
+        "Size": image.size if image else 0,
+        "Created": image.created if image else 0.0,
+    }
+
+
+def _cells(facts: dict[str, Any]) -> list[str]:
+    from compose.cli import humane
+
+    short = facts["ID"].removeprefix("sha256:")[:12]
+    created = humane.duration(time.time() - facts["Created"]) + " ago" if facts["Created"] else "N/A"
+    size = humane.size(facts["Size"])
+    return [
+        facts["ContainerName"],
+        facts["Repository"],
+        facts["Tag"],
+        facts["Platform"],
+        short,
+        size,
+        created,
+    ]

@@ -1,0 +1,52 @@
+"""What ``start``, ``stop``, ``restart``, ``kill``, ``rm`` and ``pause`` have in common.
+
+Comes in:  the scope, the verb, service names.
+Goes out:  the request, when there is something to ask for; the exit code.
+Not here:  the flags of each verb (its own module).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from compose.cli import containers
+from compose.cli.containers import Container
+from compose.cli.scope import Scope, unknown_service
+
+
+def chosen(scope: Scope, services: Sequence[str], *, oneoff: bool = False) -> list[Container]:
+    """Containers of ``services``, of all when none is named. Raises UsageError for an unknown service."""
+    identity = scope.identity()
+    found = containers.of_project(scope.places, identity.name)
+    known = {*identity.services, *(c.service for c in found)}
+    for name in services:
+        if name not in known:
+            raise unknown_service(name, known)
+    return [c for c in found if (not services or c.service in services) and (oneoff or not c.oneoff)]
+
+
+def ask(scope: Scope, verb: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Have the supervisor do ``verb``."""
+    from compose.cli.remote import perform
+
+    scope.require_rights()
+    return perform(scope, scope.identity().name, verb, arguments)
+
+
+def simple(
+    scope: Scope,
+    verb: str,
+    services: Sequence[str],
+    arguments: Mapping[str, Any],
+    *,
+    words: str,
+    when: Callable[[Container], bool],
+) -> int:
+    """Ask for ``verb`` if ``when`` holds for one of the chosen containers; ``words`` for a dry run."""
+    there = [c for c in chosen(scope, services) if when(c)]
+    if scope.dry_run:
+        from compose.cli import plans
+
+        return plans.would(words, [c.name for c in there])
+    if there:
+        ask(scope, verb, {"services": list(services), **arguments})
+    return 0

@@ -1,0 +1,98 @@
+"""What ``config`` lists: names of parts of the model, variables, the environment.
+
+Comes in:  the scope, the canonical model.
+Goes out:  texts. Nothing here changes anything.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from compose.cli.scope import Scope
+
+
+def only(model: Mapping[str, Any], services: Sequence[str]) -> Mapping[str, Any]:
+    """The model with ``services`` and what they wait for, and the resources these use; all when none is named."""
+    if not services:
+        return model
+    wanted: set[str] = set()
+    todo = list(services)
+    while todo:
+        name = todo.pop()
+        if name not in wanted and name in model["services"]:
+            wanted.add(name)
+            todo += model["services"][name].get("depends_on") or {}
+    kept = {name: service for name, service in model["services"].items() if name in wanted}
+    return {**model, "services": kept, **_resources(model, kept)}
+
+
+def _resources(model: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
+    used: dict[str, set[str]] = {"networks": set(), "volumes": set(), "configs": set(), "secrets": set()}
+    for service in kept.values():
+        used["networks"].update(service.get("networks") or ())
+        for section in ("volumes", "configs", "secrets"):
+            used[section].update(item.get("source", "") for item in service.get(section) or ())
+    return {
+        section: {key: item for key, item in model[section].items() if key in names}
+        for section, names in used.items()
+        if section in model
+    }
+
+
+def of(scope: Scope, model: Mapping[str, Any], part: str, services: Sequence[str]) -> list[str]:
+    """Names of ``part``: services, images, volumes, networks, models or profiles, sorted."""
+    chosen = {n: s for n, s in model["services"].items() if not services or n in services}
+    if part == "services":
+        return sorted(chosen)
+    if part == "images":
+        return [chosen[n].get("image") or f"{model['name']}-{n}" for n in sorted(chosen)]
+    if part == "profiles":
+        return profiles(scope)
+    return sorted(model.get(part) or ())
+
+
+def profiles(scope: Scope) -> list[str]:
+    """Every profile that a service of the files names, active or not."""
+    everything = scope.with_profiles(("*",)).model()
+    return sorted({p for service in everything["services"].values() for p in service.get("profiles") or ()})
+
+
+def environment(scope: Scope) -> str:
+    """``NAME=value`` lines: what variables of the files are replaced with."""
+    from compose.load.files import Reader, discover
+
+    source = discover(scope.request(), Reader())
+    found = dict(source.environment)
+    found.setdefault("COMPOSE_PROJECT_NAME", source.name or scope.model()["name"])
+    return "".join(f"{name}={found[name]}\n" for name in sorted(found))
+
+
+def variables(scope: Scope) -> list[list[str]]:
+    """Name, whether it is required, default and alternate value of every variable the files mention."""
+    from compose.load.files import Reader, discover
+
+    reader = Reader()
+    source = discover(scope.request(), reader)
+    found: dict[str, list[str]] = {}
+    for path in source.files:
+        for name, sign, operand in mentioned(reader.read(path, path).decode("utf-8", "replace")):
+            row = found.setdefault(name, [name, "false", "", ""])
+            if "?" in sign:
+                row[1] = "true"
+            elif "-" in sign:
+                row[2] = operand
+            elif "+" in sign:
+                row[3] = operand
+    return [found[name] for name in sorted(found)]
+
+
+def mentioned(text: str) -> list[tuple[str, str, str]]:
+    """Name, operator and operand of every ``$NAME`` and ``${NAME...}`` in ``text``, comments left out. Pure."""
+    import re
+
+    lines = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    found = []
+    for match in re.finditer(r"\$(?:\$|([_a-zA-Z]\w*)|\{([_a-zA-Z]\w*)(:?[-?+])?([^}]*)\})", lines):
+        name = match[1] or match[2]
+        if name:
+            found.append((name, match[3] or "", match[4] or ""))
+    return found

@@ -1,0 +1,32 @@
+"""``pycompose restart``: stop and start containers that exist."""
+
+from typing import Annotated
+
+from compose.cli.lifecycle import ask, chosen
+from compose.cli.options import Option, Services, Timeout
+from compose.cli.scope import Scope
+
+
+def run(
+    scope: Scope,
+    services: Services = (),
+    *,
+    no_deps: Annotated[bool, Option("--no-deps", help="Don't restart dependent services")] = False,
+    timeout: Timeout = None,
+) -> int:
+    """Restart service containers"""
+    from compose.cli.remote import model
+
+    loaded = scope.loaded(services)
+    there = chosen(scope, services)
+    if scope.dry_run:
+        from compose.cli import plans
+        from compose.plan import teardown
+
+        project = loaded.project
+        found = plans.observed(scope, project.name, services)
+        return plans.show(teardown.restart(project, loaded.order.nodes, found, timeout))
+    if there:
+        told = {"services": list(services), "timeout": timeout, "no_deps": no_deps}
+        ask(scope, "restart", {**model(loaded), **told})
+    return 0

@@ -1,0 +1,228 @@
+"""What every verb starts from: the global flags, the places on disk, the project when it is asked for.
+
+Comes in:  the global flags, the environment.
+Goes out:  Scope, which loads the project at the first question and not before.
+Not here:  reading files (``compose.load``), printing beyond the loader's warnings.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from copy import copy
+from typing import TYPE_CHECKING, Annotated, Any
+
+from compose.cli import report
+from compose.cli.options import DryRun, Option, Texts
+from compose.errors import ComposeError, NotPermitted, UsageError
+from compose.model.places import Places
+
+if TYPE_CHECKING:
+    from compose.load.files import LoadRequest
+    from compose.load.project import Loaded
+    from compose.model.project import Project
+
+ANSI = ("auto", "never", "always")
+ASSEMBLE = ("auto", "never", "always")
+PROGRESS = ("auto", "tty", "plain", "json", "quiet")
+
+
+class Identity:
+    """As much of a project as reading its state takes: its name and the services of its file.
+
+    services: () when there is no file, but a name was given.
+    """
+
+    __slots__ = ("name", "services")
+
+    def __init__(self, name: str, services: Iterable[str] = ()) -> None:
+        self.name = name
+        self.services = tuple(services)
+
+
+class Scope:
+    """The global flags and what follows from them."""
+
+    def __init__(
+        self,
+        *,
+        file: Annotated[
+            Texts, Option("-f", "--file", metavar="FILE", help="Compose configuration files")
+        ] = (),
+        project_name: Annotated[
+            str, Option("-p", "--project-name", metavar="NAME", help="Project name")
+        ] = "",
+        project_directory: Annotated[
+            str,
+            Option("--project-directory", metavar="PATH", help="Specify an alternate working directory"),
+        ] = "",
+        env_file: Annotated[
+            Texts, Option("--env-file", metavar="FILE", help="Specify an alternate environment file")
+        ] = (),
+        profile: Annotated[
+            Texts, Option("--profile", metavar="NAME", help="Specify a profile to enable")
+        ] = (),
+        ansi: Annotated[
+            str, Option("--ansi", metavar="WHEN", help="When to print ANSI control characters", choices=ANSI)
+        ] = "",
+        progress: Annotated[
+            str, Option("--progress", metavar="TYPE", help="Type of progress output", choices=PROGRESS)
+        ] = "",
+        parallel: Annotated[
+            int | None,
+            Option("--parallel", metavar="INT", help="Limit pulls and builds at a time, -1 for none"),
+        ] = None,
+        compatibility: Annotated[
+            bool, Option("--compatibility", help="Separate names with '_' instead of '-'")
+        ] = False,
+        assemble: Annotated[
+            str,
+            Option(
+                "--assemble",
+                metavar="WHEN",
+                help="Make known images out of Debian packages where no registry answers",
+                choices=ASSEMBLE,
+            ),
+        ] = "",
+        dry_run: DryRun = False,
+    ) -> None:
+        self.files = file
+        self.given_name = project_name
+        self.project_directory = project_directory
+        self.env_files = env_file
+        self.profiles = profile
+        self.progress = progress or os.environ.get("COMPOSE_PROGRESS", "") or "auto"
+        self.parallel = parallel
+        self.compatibility = compatibility or os.environ.get("COMPOSE_COMPATIBILITY", "").lower() in (
+            "1",
+            "true",
+        )
+        self.assemble = assemble or os.environ.get("PYCOMPOSE_ASSEMBLE", "") or "auto"
+        self.dry_run = dry_run
+        self.places = Places.from_environment(os.environ)
+        self._loaded: Loaded | None = None
+        self._identity: Identity | None = None
+        self._warned: set[str] = set()
+        report.choose_ansi(ansi or os.environ.get("COMPOSE_ANSI", "") or "auto")
+        if self.progress not in PROGRESS:
+            raise UsageError(
+                f"unsupported progress type '{self.progress}'", hint="one of " + ", ".join(PROGRESS)
+            )
+        if self.assemble not in ASSEMBLE:
+            raise UsageError(
+                f"invalid PYCOMPOSE_ASSEMBLE '{self.assemble}'", hint="one of " + ", ".join(ASSEMBLE)
+            )
+
+    def loaded(self, services: Iterable[str] = ()) -> "Loaded":
+        """The project of the files, read once. services: named on the command line, which activates them."""
+        if self._loaded is None:
+            from compose.load.project import load
+
+            self._loaded = load(self.request(services))
+            self._warn(self._loaded.warnings)
+        return self._loaded
+
+    def request(self, services: Iterable[str] = ()) -> "LoadRequest":
+        """What the loader is asked for."""
+        from compose.load.files import LoadRequest
+
+        return LoadRequest(
+            files=self.files,
+            project_name=self.given_name,
+            project_directory=self.project_directory,
+            env_files=self.env_files,
+            profiles=self.profiles,
+            environment=dict(os.environ),
+            cwd=os.getcwd(),
+            services=tuple(services),
+        )
+
+    def _warn(self, warnings: Iterable[str]) -> None:
+        for warning in warnings:
+            if warning not in self._warned:
+                self._warned.add(warning)
+                report.warn(warning)
+
+    def project(self, services: Iterable[str] = ()) -> "Project":
+        """The frozen model. Raises UsageError for a service that the file does not have."""
+        names = tuple(services)
+        project = self.loaded(names).project
+        for name in names:
+            if name not in project.services:
+                raise unknown_service(name, project.services)
+        return project
+
+    def model(self, services: Iterable[str] = ()) -> Mapping[str, Any]:
+        """The canonical model, JSON-able; from the cache it costs no YAML and no frozen nouns."""
+        if self._loaded is None and "-" not in self.files:
+            from compose.load import cache
+            from compose.load.files import Reader
+
+            request = self.request(services)
+            hit = cache.find(cache.directory(request.environment), request, Reader())
+            if hit is not None:
+                self._warn(hit.warnings)
+                return hit.canonical
+        return self.loaded(services).canonical
+
+    def identity(self) -> Identity:
+        """Name and services of the project; a name given by flag or variable needs no file."""
+        if self._identity is None:
+            self._identity = self._find_identity()
+        return self._identity
+
+    def _find_identity(self) -> Identity:
+        try:
+            model = self.model()
+        except UsageError:
+            name = self.given_name or self.environment("COMPOSE_PROJECT_NAME")
+            if self.files or not is_name(name):
+                raise
+            return Identity(name)
+        disabled = model.get("x-pycompose", {}).get("disabled", ())
+        return Identity(model["name"], (*model["services"], *disabled))
+
+    def with_profiles(self, profiles: Texts) -> "Scope":
+        """The same with other profiles."""
+        other = copy(self)
+        other.profiles = profiles
+        other._loaded = other._identity = None
+        return other
+
+    def environment(self, name: str) -> str:
+        """A variable of the caller, "" when it is not set."""
+        return os.environ.get(name, "")
+
+    def require_rights(self) -> None:
+        """Raise NotPermitted without CAP_SYS_ADMIN. Source: capabilities(7), proc_pid_status(5)."""
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+            effective = next((line for line in status if line.startswith("CapEff:")), "CapEff: 0")
+        if not int(effective.split()[1], 16) >> 21 & 1:
+            words = " ".join(["sudo pycompose", *sys.argv[1:2]])
+            raise NotPermitted("pycompose needs root to make containers", hint=f"try '{words}'")
+
+
+def is_name(text: str) -> bool:
+    """Whether ``text`` is a legal project name: ``[a-z0-9][a-z0-9_-]*``."""
+    letters = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
+    return text[:1] in letters and text != "" and letters.union("_-").issuperset(text)
+
+
+def unknown_service(name: str, known: Iterable[str]) -> UsageError:
+    """The error for a service name that is not in the file, with the nearest that is."""
+    from difflib import get_close_matches
+
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1)
+    hint = (
+        f"did you mean '{close[0]}'?" if close else f"services of this project: {', '.join(names) or 'none'}"
+    )
+    return UsageError(f"no such service: {name}", hint=hint)
+
+
+def services_for_completion(shared: Mapping[str, Any]) -> list[str]:
+    """Service names for the shell; an unreadable file completes to nothing."""
+    try:
+        values = {name: tuple(v) if isinstance(v, list) else v for name, v in shared.items()}
+        return sorted(Scope(**values).loaded().project.services)
+    except (ComposeError, OSError):
+        return []

@@ -8,7 +8,7 @@ Not here:  reading routes and resolv.conf (links, network), remembering (leases)
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from netns.errors import AddressesExhausted, AddressTaken, NetworkFailure
@@ -100,7 +100,7 @@ def next_free(subnet: Subnet, taken: Collection[Address], within: Subnet | None 
     )
 
 
-def claim(text: str, subnet: Subnet, holders: dict[Address, str], network: str) -> Address:
+def claim(text: str, subnet: Subnet, holders: Mapping[Address, str], network: str) -> Address:
     """Check a static address. Raises AddressTaken naming the holder, NetworkFailure when outside."""
     address = parse_address(text)
     if address not in subnet:
@@ -144,25 +144,36 @@ def wanted_subnet(pool: Pool, named: list[tuple[Subnet, str]], hosts: list[tuple
 
 
 def choose_address(
-    network: Network, static: str, former: str, holders: dict[Address, str], version: int
+    network: Network,
+    static: str,
+    former: str,
+    holders: Mapping[Address, str],
+    avoided: Set[Address],
+    version: int,
 ) -> str:
-    """One address: the static one, the former one if free, else the next free one; "" without the family."""
+    """One address: the static one, the former one if free, else the next free one; "" without the family.
+
+    holders: who has what. avoided: former addresses of others, taken only when nothing else is left.
+    """
     text = network.subnet4 if version == 4 else network.subnet6
     if not text:
         if static:
             raise NetworkFailure(f"network '{network.spec.name}' has no IPv{version} subnet for {static}")
         return ""
     subnet, pool = parse_subnet(text), pool_of(network.spec, version)
-    own = parse_address(network.gateway4 if version == 4 else network.gateway6)
-    kept: dict[Address, str] = {own: "the gateway"}
+    taken = dict(holders)
+    taken[parse_address(network.gateway4 if version == 4 else network.gateway6)] = "the gateway"
     for reserved in pool.reserved if pool else ():
-        kept[parse_address(reserved, "aux_address")] = "aux_addresses"
+        taken[parse_address(reserved, "aux_address")] = "aux_addresses"
     if static:
-        return str(claim(static, subnet, kept | holders, network.spec.name))
-    if former and ip_address(former) not in kept | holders:
+        return str(claim(static, subnet, taken, network.spec.name))
+    if former and ip_address(former) in subnet and ip_address(former) not in taken:
         return former
     within = parse_subnet(pool.ip_range, "ip_range") if pool and pool.ip_range else None
-    return str(next_free(subnet, (kept | holders).keys(), within))
+    try:
+        return str(next_free(subnet, taken.keys() | avoided, within))
+    except AddressesExhausted:
+        return str(next_free(subnet, taken.keys(), within))
 
 
 def default_endpoint(plugged: Sequence[tuple[Network, Endpoint]]) -> tuple[Network, Endpoint] | None:

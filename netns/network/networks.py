@@ -85,6 +85,7 @@ class Networks:
             with ExitStack() as undo:
                 if network is None:
                     network = self._plan(spec)
+                    self._clear(network)
                     undo.callback(self._erase, network)
                 self._realize(network, fresh=fresh)
                 self._leases.write_network(network)
@@ -254,18 +255,22 @@ class Networks:
             mtu=spec.mtu or links.default_mtu(routes),
         )
 
+    def _clear(self, network: Network) -> None:
+        """Remove a bridge that a crashed run left. Raises AddressTaken when a link is not ours."""
+        links, firewall = self._kernel()
+        index = links.index(network.bridge)
+        if index and network.spec.bridge and not firewall.has(ruleset.table_name(network)):
+            raise AddressTaken(
+                f"link '{network.bridge}' exists already and is not a bridge of ours",
+                hint="choose another name for the bridge of this network",
+            )
+        if index:
+            links.delete(index)
+
     def _realize(self, network: Network, *, fresh: bool) -> None:
         """Bring bridge, sysctls and rules into being; of a recorded network only what is missing."""
         links, firewall = self._kernel()
-        table = ruleset.table_name(network)
-        if fresh and links.index(network.bridge):
-            if network.spec.bridge and not firewall.has(table):
-                raise AddressTaken(
-                    f"link '{network.bridge}' exists already and is not a bridge of ours",
-                    hint="choose another name for the bridge of this network",
-                )
-            links.delete(links.index(network.bridge))  # left by a run that crashed
-        missing = fresh or not firewall.has(table)
+        missing = fresh or not firewall.has(ruleset.table_name(network))
         if missing:
             firewall.commit(ruleset.network_rules(network))
         links.make_bridge(network)
@@ -301,9 +306,11 @@ class Networks:
             for address in (lease.endpoint.ipv4, lease.endpoint.ipv6):
                 if address:
                     holders[_parsed(address)] = _title(lease)
-        former = self._former.get((spec.network, spec.container))
-        four = ipam.choose_address(network, spec.ipv4, former.ipv4 if former else "", holders, 4)
-        six = ipam.choose_address(network, spec.ipv6, former.ipv6 if former else "", holders, 6)
+        former = {c: e for (n, c), e in self._former.items() if n == spec.network}
+        mine = former.pop(spec.container, None) or Endpoint(spec=spec)
+        kept = {_parsed(a) for e in former.values() for a in (e.ipv4, e.ipv6) if a}
+        four = ipam.choose_address(network, spec.ipv4, mine.ipv4, holders, kept, 4)
+        six = ipam.choose_address(network, spec.ipv6, mine.ipv6, holders, kept, 6)
         endpoint = Endpoint(
             spec=spec,
             ipv4=four,

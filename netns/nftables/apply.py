@@ -47,6 +47,11 @@ class Firewall:
     def has(self, table: str) -> bool:
         return self._socket.get(nft.message(nft.GETTABLE, text(1, table))) is not None
 
+    def tables(self) -> list[str]:
+        """The names of all tables of the inet family."""
+        found = self._socket.dump(nft.message(nft.GETTABLE))
+        return [attributes(body[4:])[1].rstrip(b"\0").decode() for body in found]
+
     def dropping(self) -> list[str]:
         """Tables of others whose base chain at the forward hook drops by policy (as docker's does)."""
         found = []

@@ -2,12 +2,16 @@
 
 Comes in:  the words of the command line, the environment.
 Goes out:  an exit code; data on standard output, talk on standard error; never a traceback.
-Open next: ``verbs`` (the list), ``options`` (how a verb declares its flags), ``scope`` (global flags, the project).
+Open next: ``verbs`` (the list), ``options`` (how flags are declared), ``scope`` (what all verbs share).
 """
 
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from compose.cli.parse import Invocation
 
 INTERRUPTED = 130
 
@@ -61,7 +65,7 @@ def _run(words: list[str]) -> int:
         sys.stdout.flush()
 
 
-def _plain(words: list[str]) -> "Invocation | None":  # noqa: F821
+def _plain(words: list[str]) -> "Invocation | None":
     """The small front: an Invocation for a plain and correct command line, else None."""
     from compose.cli.options import parameters
     from compose.cli.parse import Invocation, NotPlain, parse, split

@@ -41,9 +41,10 @@ def _typed(parameter: Parameter) -> tuple[Any, Any]:
     default: Any = inspect.Parameter.empty if required else parameter.default
     if isinstance(mark, Argument):
         info = typer.Argument(
-            metavar=mark.metavar,
+            metavar=mark.metavar.strip("[]").split()[0].rstrip("."),
             autocompletion=_complete_services if mark.complete else None,
             show_default=False,
+            hidden=True,
         )
         default = inspect.Parameter.empty if mark.at_least else default
     else:
@@ -64,7 +65,7 @@ def _help(mark: Option) -> str:
 
 
 def _command(name: str, found: Sequence[Parameter], call: Any, about: str | None) -> Any:
-    """A function that typer can inspect: one keyword parameter for each of ``found``, handed on to ``call``."""
+    """A function that typer can inspect: a keyword for each of ``found``, handed on to ``call``."""
 
     def command(context: typer.Context, **given: Any) -> None:
         call(context, {p.name: _plain(p, given[p.name]) for p in found})

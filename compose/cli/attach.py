@@ -4,7 +4,8 @@ Comes in:  what to follow, and for ``up`` the request that is under way.
 Goes out:  an exit code.
 Not here:  finding new lines (``engine.follow``), printing them (``printer``), stopping (the supervisor).
 
-Everything is read from disk and woken by inotify, so it goes on when the supervisor dies and another takes over.
+Everything is read from disk and woken by inotify, so it goes on when the supervisor dies and another
+takes over.
 """
 
 import sys

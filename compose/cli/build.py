@@ -6,7 +6,6 @@ from typing import Annotated
 from compose.cli import report
 from compose.cli.options import Option, Services, Texts
 from compose.cli.scope import Scope
-from compose.errors import UsageError
 
 
 def run(
@@ -16,9 +15,6 @@ def run(
     build_arg: Annotated[
         Texts, Option("--build-arg", metavar="NAME[=VALUE]", help="Set build-time variables for services")
     ] = (),
-    memory: Annotated[
-        str, Option("-m", "--memory", metavar="BYTES", help="Memory limit of each instruction")
-    ] = "",
     no_cache: Annotated[bool, Option("--no-cache", help="Do not use cache when building the image")] = False,
     pull: Annotated[
         bool, Option("--pull", help="Always attempt to pull a newer version of the image")
@@ -35,7 +31,6 @@ def run(
     if not chosen:
         report.say("No services to build")
         return 0
-    limit = bytes_of(memory) if memory else None
     if scope.dry_run:
         for service in chosen:
             report.say(f"DRY-RUN MODE -  Image {service.image or f'{project.name}-{service.name}'}  Built")
@@ -45,7 +40,7 @@ def run(
     from compose.engine.images import BuildFlags, build_all
     from runtime.image.store import Store
 
-    flags = BuildFlags(args=arguments(build_arg), no_cache=no_cache, pull=pull, memory=limit)
+    flags = BuildFlags(args=arguments(build_arg), no_cache=no_cache, pull=pull)
     store = Store(scope.places.images)
     with images_for.events(scope, quiet=quiet) as listener:
         built = build_all(project, scope.places, store, chosen, flags, listener)
@@ -62,14 +57,3 @@ def arguments(given: Texts) -> dict[str, str | None]:
         name, equals, value = text.partition("=")
         table[name] = value if equals else os.environ.get(name)
     return table
-
-
-def bytes_of(text: str) -> int:
-    """A size such as ``512m`` in bytes. Raises UsageError."""
-    units = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-    digits = text.lower().removesuffix("b") if text.lower()[-2:-1] in ("k", "m", "g", "t") else text.lower()
-    number = digits.rstrip("bkmgt")
-    unit = digits[len(number) :]
-    if not number.replace(".", "", 1).isdigit() or unit not in units:
-        raise UsageError(f"invalid size '{text}'", hint="a number with b, k, m or g, such as 512m")
-    return int(float(number) * units[unit])

@@ -48,10 +48,11 @@ def text(order: "Order") -> str:
 def dot(order: "Order") -> str:
     """Graphviz; an arrow points from what is waited for to who waits. Pure."""
     nodes = "".join(f'  "{name}";\n' for name in order.nodes)
-    edges = "".join(
-        f'  "{e.dependency}" -> "{e.service}" [label="{WORDS[e.condition]}"{"" if e.required else ", style=dashed"}];\n'
-        for e in order.edges
-    )
+    edges = ""
+    for edge in order.edges:
+        dashed = "" if edge.required else ", style=dashed"
+        label = WORDS[edge.condition]
+        edges += f'  "{edge.dependency}" -> "{edge.service}" [label="{label}"{dashed}];\n'
     return f"digraph services {{\n  rankdir=LR;\n{nodes}{edges}}}\n"
 
 

@@ -11,7 +11,7 @@ from compose.cli.scope import Scope
 
 
 def only(model: Mapping[str, Any], services: Sequence[str]) -> Mapping[str, Any]:
-    """The model with ``services`` and what they wait for, and the resources these use; all when none is named."""
+    """The model with ``services``, what they wait for and the resources these use; all when none is named."""
     if not services:
         return model
     wanted: set[str] = set()
@@ -86,7 +86,7 @@ def variables(scope: Scope) -> list[list[str]]:
 
 
 def mentioned(text: str) -> list[tuple[str, str, str]]:
-    """Name, operator and operand of every ``$NAME`` and ``${NAME...}`` in ``text``, comments left out. Pure."""
+    """Name, operator and operand of every ``$NAME`` and ``${NAME...}`` outside comments. Pure."""
     import re
 
     lines = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))

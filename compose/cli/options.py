@@ -1,6 +1,6 @@
 """What a verb may be told, declared once: in the signature of the function that runs it.
 
-Comes in:  a function whose parameters are ``Annotated[type, Option(...)]`` or ``Annotated[type, Argument(...)]``.
+Comes in:  a function with parameters ``Annotated[type, Option(...)]`` or ``Annotated[type, Argument(...)]``.
 Goes out:  its Parameters, from which both fronts are made: ``parse`` (small, quick) and ``app`` (typer).
 Not here:  parsing, help, completion. Nothing heavy may be imported here: every command pays for it.
 """
@@ -80,7 +80,7 @@ _WORDS: Final = {str: "word", Texts: "words"}
 
 
 def parameters(run: Callable[..., Any]) -> tuple[Parameter, ...]:
-    """Read the annotated parameters of ``run``, in order; the others (the scope) are the caller's business."""
+    """Read the annotated parameters of ``run``, in order; the others (the scope) are left to the caller."""
     code = run.__code__
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     positional = run.__defaults__ or ()

@@ -17,7 +17,30 @@ from compose.cli.table import as_json
 
 KINDS = {"container": "Container", "network": "Network", "volume": "Volume", "image": "Image"}
 DONE = frozenset(
-    ["Created", "Started", "Healthy", "Stopped", "Removed", "Recreated", "Running", "Exited", "Killed", "Paused", "Unpaused", "Restarted", "Pulled", "Built", "Done", "Exists", "Skipped", "CACHED", "Cached", "Loaded", "Warning", "Assembled"]
+    [
+        "Created",
+        "Started",
+        "Healthy",
+        "Stopped",
+        "Removed",
+        "Recreated",
+        "Running",
+        "Exited",
+        "Killed",
+        "Paused",
+        "Unpaused",
+        "Restarted",
+        "Pulled",
+        "Built",
+        "Done",
+        "Exists",
+        "Skipped",
+        "CACHED",
+        "Cached",
+        "Loaded",
+        "Warning",
+        "Assembled",
+    ]
 )
 FAILED = frozenset(("Error", "Unhealthy"))
 GREEN, RED, BLUE, YELLOW, RESET = "\033[32m", "\033[31m", "\033[34m", "\033[33m", "\033[0m"
@@ -29,7 +52,7 @@ class Display(Protocol):
     """Where changes are shown."""
 
     def change(self, name: str, status: str, detail: str = "", *, below: str = "") -> None:
-        """``name`` ("Container shop-web-1") is now ``status`` ("Started"); below: the thing it is a part of."""
+        """``name`` ("Container shop-web-1") is now ``status`` ("Started"); below: what it is a part of."""
 
     def line(self, text: str) -> None:
         """A sentence, or a line of output, that stays."""

@@ -54,8 +54,8 @@ def _pull(scope: Scope, chosen: "list[Service]", policy: str, *, ignore: bool, q
     store = Store(scope.places.images)
     names = []
     for service in chosen:
-        kept = (
-            policy == "missing" or (service.pull_policy in ("missing", "if_not_present") and policy != "always")
+        kept = policy == "missing" or (
+            service.pull_policy in ("missing", "if_not_present") and policy != "always"
         )
         if service.pull_policy != "never" and not (kept and store.find(service.image)):
             names.append(service.image)

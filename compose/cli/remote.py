@@ -52,7 +52,7 @@ def model(loaded: "Loaded", names: tuple[str, ...] = (), *, dependencies: bool =
 
 
 class Courier:
-    """One request, carried out by a child process, so that events, logs and Ctrl-C can be waited for together.
+    """One request carried out by a child process, so that events, logs and Ctrl-C are waited for together.
 
     Closing the connection is how the supervisor is told that the command gave up: ``cancel`` ends the child.
     """

@@ -12,7 +12,7 @@ from compose.cli.scope import Scope
 
 
 def names(canonical: Mapping[str, Any], services: Sequence[str], *, local_only: bool) -> list[str]:
-    """Image names to remove: of all services, or (``local_only``) of those without a name of their own. Pure."""
+    """Image names to remove: of all services, or (``local_only``) those the file gives no name. Pure."""
     found = []
     for key, service in canonical["services"].items():
         if services and key not in services:

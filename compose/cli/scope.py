@@ -71,9 +71,6 @@ class Scope:
             int | None,
             Option("--parallel", metavar="INT", help="Limit pulls and builds at a time, -1 for none"),
         ] = None,
-        compatibility: Annotated[
-            bool, Option("--compatibility", help="Separate names with '_' instead of '-'")
-        ] = False,
         assemble: Annotated[
             str,
             Option(
@@ -92,10 +89,6 @@ class Scope:
         self.profiles = profile
         self.progress = progress or os.environ.get("COMPOSE_PROGRESS", "") or "auto"
         self.parallel = parallel
-        self.compatibility = compatibility or os.environ.get("COMPOSE_COMPATIBILITY", "").lower() in (
-            "1",
-            "true",
-        )
         self.assemble = assemble or os.environ.get("PYCOMPOSE_ASSEMBLE", "") or "auto"
         self.dry_run = dry_run
         self.places = Places.from_environment(os.environ)
@@ -222,7 +215,7 @@ def unknown_service(name: str, known: Iterable[str]) -> UsageError:
 def services_for_completion(shared: Mapping[str, Any]) -> list[str]:
     """Service names for the shell; an unreadable file completes to nothing."""
     try:
-        values = {name: tuple(v) if isinstance(v, list) else v for name, v in shared.items()}
-        return sorted(Scope(**values).loaded().project.services)
+        values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in shared.items()}
+        return sorted(Scope(**values).identity().services)
     except (ComposeError, OSError):
         return []

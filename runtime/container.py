@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import errno
 import json
 import os
@@ -199,6 +200,19 @@ class Runtime:
                     signals.pidfd_send_signal(pidfd, signum)
         finally:
             os.close(pidfd)
+
+    async def freeze(self, id: str, *, frozen: bool) -> None:
+        """Pause a running container, or let a paused one go on; its state says "paused" meanwhile."""
+        place = Place(self.run, self.data, id)
+        state = records.read(self.run, self.data, id)
+        wanted = "running" if frozen else "paused"
+        if state.status != wanted:
+            raise RuntimeFailure(f"container '{state.name}' is not {wanted}", exit_code=1)
+        parent = records.read_spec(self.data, id).limits.parent
+        cgroup.freeze(group(find(), self.run.name, id, parent), frozen=frozen)
+        records.write_json(
+            place.record / "state.json", dataclasses.replace(state, status="paused" if frozen else "running")
+        )
 
     async def wait(self, id: str) -> ExitRecord:
         """Wait for the end of a container that runs, or tell how it ended."""

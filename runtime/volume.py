@@ -28,14 +28,20 @@ class Volume:
     labels: Mapping[str, str]
 
 
-def create(root: Path, name: str, labels: Mapping[str, str] | None = None) -> Path:
+def create(root: Path, name: str, labels: Mapping[str, str] | None = None, *, device: str = "") -> Path:
     """Make volume ``name`` unless it exists. Returns its _data directory (root, 0755, until it is seeded).
 
-    Raises RuntimeFailure for a name that is no plain file name.
+    device: an existing host directory that is the content, for ``driver_opts: {o: bind, device: ...}``.
+    Raises RuntimeFailure for a name that is no plain file name, or a device that is no directory.
     """
     home = _home(root, name)
     data = home / "_data"
-    if not data.is_dir():
+    if device and not Path(device).is_dir():
+        raise RuntimeFailure(f"volume '{name}': {device} is not a directory", hint="create it first")
+    if device and not data.is_dir():
+        home.mkdir(parents=True, exist_ok=True)
+        data.symlink_to(device)
+    elif not data.is_dir():
         data.mkdir(parents=True, exist_ok=True)
         data.chmod(0o755)
     if not (home / "volume.json").exists():

@@ -111,12 +111,11 @@ def pull_all(
         return {}
     from concurrent.futures import ThreadPoolExecutor
 
+    from runtime.build import Runner
     from runtime.image.pull import pull
 
-    from runtime.build import runner
-
     def one(name: str) -> Image:
-        return pull(store, name, policy=options.assemble, runner=runner(places.data), events=events)
+        return pull(store, name, policy=options.assemble, runner=Runner(), events=events)
 
     with ThreadPoolExecutor(max(1, options.parallel)) as pool:
         futures = {name: pool.submit(one, name) for name in names}
@@ -157,10 +156,9 @@ def build_all(
     from runtime.build import build
 
     images: dict[str, Image] = {}
-    with build_network(places.run) as connect:
-        for service in build_order(services):
-            spec = build_spec(project, service, flags, images, os.environ)
-            images[service.name] = build(store, spec, connect=connect, events=events)
+    for service in build_order(services):
+        spec = build_spec(project, service, flags, images, os.environ)
+        images[service.name] = build(store, spec, connect=lambda: build_network(places.run), events=events)
     return images
 
 

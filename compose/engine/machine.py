@@ -20,6 +20,7 @@ from compose.errors import ComposeError
 from compose.model.places import Places
 from compose.model.project import Network as ModelNetwork
 from compose.model.project import Project
+from compose.model.project import Volume as ModelVolume
 from compose.model.service import Condition, Service
 from compose.plan import observed as label
 from compose.plan.fingerprint import network_hash, volume_hash
@@ -168,12 +169,7 @@ class ProjectMachine:
             label.VOLUME: wanted.key,
             label.CONFIG_HASH: volume_hash(wanted),
         }
-        if wanted.driver not in ("", "local"):
-            raise ComposeError(
-                f"volume '{wanted.key}': driver '{wanted.driver}' is not supported",
-                hint="use 'driver: local'",
-            )
-        volume.create(self.places.volumes, name, labels, options=wanted.driver_opts)
+        volume.create(self.places.volumes, name, labels, device=volume_device(wanted))
 
     async def remove_volume(self, name: str) -> None:
         """Remove a volume and its data."""
@@ -385,6 +381,26 @@ def network_spec(project: str, network: ModelNetwork) -> NetworkSpec:
             label.CONFIG_HASH: network_hash(network),
         },
     )
+
+
+def volume_device(wanted: ModelVolume) -> str:
+    """The host directory a volume is bound to, "" for one of our own.
+
+    Raises ComposeError for other drivers than local and for options other than a bind.
+    """
+    if wanted.driver not in ("", "local"):
+        raise ComposeError(
+            f"volume '{wanted.key}': driver '{wanted.driver}' is not supported", hint="use 'driver: local'"
+        )
+    options = wanted.driver_opts
+    if not options:
+        return ""
+    if "bind" not in options.get("o", "").split(",") or not options.get("device", "").startswith("/"):
+        raise ComposeError(
+            f"volume '{wanted.key}': of driver_opts only 'o: bind' with an absolute 'device' is supported",
+            hint="mount other file systems on the host and bind them",
+        )
+    return options["device"]
 
 
 def _code(record: ExitRecord | None) -> str:

@@ -24,7 +24,7 @@ def observe(places: Places, project: str) -> Observed:
     containers = tuple(
         _container(spec, found, data / "containers" / spec.id) for spec, found in state.containers(run, data)
     )
-    volumes = {name: volume.labels(places.volumes, name) for name in volume.names(places.volumes)}
+    volumes = {item.name: item.labels for item in volume.list(places.volumes)}
     return Observed(containers=containers, networks=networks(places.run), volumes=volumes)
 
 

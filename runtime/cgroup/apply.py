@@ -72,6 +72,21 @@ def processes(group: Group) -> list[int]:
     return []
 
 
+def freeze(group: Group, *, frozen: bool) -> None:
+    """Stop every process of ``group`` where it stands, or let all go on.
+
+    Raises OSError when this machine has neither cgroup v2 nor the v1 freezer.
+    Source: cgroup-v2.rst (cgroup.freeze), cgroup-v1/freezer-subsystem.rst.
+    """
+    freezer = group.layout.controllers.get("freezer")
+    if freezer is not None:
+        _put(freezer / group.name / "freezer.state", "FROZEN" if frozen else "THAWED")
+    elif group.layout.unified is not None:
+        _put(group.layout.unified / group.name / "cgroup.freeze", "1" if frozen else "0")
+    else:
+        raise OSError(errno.ENOTSUP, "no control group can freeze processes here")
+
+
 def kill(group: Group) -> None:
     """SIGKILL every process of ``group``: cgroup.kill where there is one, else until none is left."""
     unified = group.layout.unified

@@ -177,15 +177,14 @@ class Index:
                 "INSERT OR REPLACE INTO compressed VALUES (?,?,?,?)", (digest, diff_id, media_type, size)
             )
 
-    def step(self, key: str) -> str | None:
-        """The layer that the build step ``key`` made, and note that it was used."""
+    def step(self, key: str) -> tuple[str, float] | None:
+        """The layer that the build step ``key`` made, and when (seconds since the epoch)."""
         with self._open(write=False) as db:
-            row = db.execute("SELECT diff_id FROM steps WHERE key = ?", (key,)).fetchone()
-        return row[0] if row else None
+            row = db.execute("SELECT diff_id, made FROM steps WHERE key = ?", (key,)).fetchone()
+        return (row[0], row[1]) if row else None
 
-    def put_step(self, key: str, diff_id: str, text: str) -> None:
+    def put_step(self, key: str, diff_id: str, text: str, now: float) -> None:
         """Remember which layer a build step made; ``text`` is for people."""
-        now = time.time()
         with self._open(write=True) as db:
             db.execute("INSERT OR REPLACE INTO steps VALUES (?,?,?,?,?)", (key, diff_id, text, now, now))
 

@@ -17,9 +17,10 @@ from typing import Protocol
 class Progress:
     """One change worth showing.
 
-    kind:    "layer" (bytes moving; id is the short digest), "step" (an instruction of a build, id is
-             its number such as "web 2/7"), "output" (a line a step printed), "note" (a sentence for the user).
-    text:    what it is or what became of it: "Downloading", "Unpacking", "Done", "Exists", "CACHED", ...
+    kind:    "layer" (bytes moving; id is the short digest), "step" (an instruction of a build, id is its
+             number and text, "[web 2/7] RUN make"), "output" (a line a step printed, in text), "note"
+             (a sentence for the user).
+    text:    what became of it: "Downloading", "Unpacking", "Exists", "Running", "CACHED", "Done", "Error".
     current, total: bytes, 0 when unknown.
     """
 

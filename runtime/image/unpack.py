@@ -55,9 +55,10 @@ def clean(name: bytes) -> bytes:
 class Unpacker:
     """Writes below ``root``, an existing directory. A context manager: closing it sets the times of directories."""
 
-    def __init__(self, root: Path, bounds: Bounds = Bounds()) -> None:
+    def __init__(self, root: Path, bounds: Bounds = Bounds(), *, whiteouts: bool = True) -> None:
         self._root = os.open(root, _DIRECTORY)
         self._bounds = bounds
+        self._whiteouts = whiteouts
         self._open: OrderedDict[bytes, int] = OrderedDict()
         self._times: dict[bytes, float] = {}
         self._owner = os.geteuid() == 0
@@ -93,7 +94,7 @@ class Unpacker:
             return
         parent_path, _, name = path.rpartition(b"/")
         parent = self._directory(parent_path)
-        if name.startswith(WHITEOUT):
+        if self._whiteouts and name.startswith(WHITEOUT):
             self._white(parent, name)
         elif entry.type == tar.DIRECTORY:
             self._make_directory(parent, name, path, entry)

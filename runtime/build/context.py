@@ -1,0 +1,181 @@
+"""Where COPY takes files from: a directory of the host, or the files of an image or stage.
+
+Comes in:  a directory and its ignore rules, or a View of layers; source names with wildcards.
+Goes out:  Item values in order: what is to be copied, to which relative name; and their digest.
+Not here:  writing (copy), the rules themselves (image.dockerfile.ignore).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from runtime.errors import BuildFailed
+from runtime.image.dockerfile import ignore
+from runtime.image.dockerfile.errors import DockerfileInvalid
+from runtime.image.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file to copy. path: in the source, no leading slash. host: where its bytes are. info: lstat of it."""
+
+    path: str
+    host: Path
+    info: os.stat_result
+
+    def is_dir(self) -> bool:
+        """Whether it is a directory."""
+        return stat.S_ISDIR(self.info.st_mode)
+
+
+class Source(Protocol):
+    """Something that COPY can read. owners: whether the files' owners mean anything."""
+
+    owners: bool
+
+    def find(self, path: str) -> Item | None:
+        """The file of that name, links followed inside the source; None when missing or ignored."""
+        ...
+
+    def children(self, item: Item) -> Iterator[Item]:
+        """What is in a directory, sorted, ignored files left out."""
+        ...
+
+
+class Directory:
+    """A build context on the host. Links never lead out of it."""
+
+    owners = False
+
+    def __init__(self, root: Path, rules: ignore.Ignore | None = None) -> None:
+        self._view = View([root])
+        self._rules = rules or ignore.Ignore()
+
+    def find(self, path: str) -> Item | None:
+        found = self._view.find(path)
+        name = posixpath.normpath("/" + path).lstrip("/")
+        if found is None or (name and not found.is_dir() and self._rules.matches(name)):
+            return None
+        if name and found.is_dir() and self._rules.prunes(name):
+            return None
+        return Item(found.path.lstrip("/"), found.host, found.info)
+
+    def children(self, item: Item) -> Iterator[Item]:
+        with os.scandir(item.host) as entries:
+            names = sorted(entries, key=lambda entry: entry.name)
+        for entry in names:
+            path = f"{item.path}/{entry.name}" if item.path else entry.name
+            if self._rules.matches(path) and not (
+                entry.is_dir(follow_symlinks=False) and not self._rules.prunes(path)
+            ):
+                continue
+            yield Item(path, Path(entry.path), entry.stat(follow_symlinks=False))
+
+
+class Files:
+    """The files of an image or stage."""
+
+    owners = True
+
+    def __init__(self, layers: Sequence[Path]) -> None:
+        self._view = View(layers)
+
+    def find(self, path: str) -> Item | None:
+        found = self._view.find(path)
+        return Item(found.path.lstrip("/"), found.host, found.info) if found else None
+
+    def children(self, item: Item) -> Iterator[Item]:
+        directory = self._view.find("/" + item.path, follow=False)
+        if directory is not None:
+            for _, found in self._view.entries(directory):
+                yield Item(found.path.lstrip("/"), found.host, found.info)
+
+
+def matches(source: Source, pattern: str) -> list[Item]:
+    """Files for one source word of COPY: the one of that name, or those that match its wildcards, sorted.
+
+    Raises BuildFailed for a name that is not there.
+    """
+    name = posixpath.normpath("/" + pattern).lstrip("/")
+    if not ignore.is_pattern(name):
+        item = source.find(name)
+        if item is None:
+            raise BuildFailed(
+                f"'{pattern}' is not in the build context" if not source.owners else f"'{pattern}' not found",
+                hint="names are relative to the context; .dockerignore may keep it out",
+            )
+        return [item]
+    root = source.find("")
+    return list(_match(source, root, name.split("/"))) if root else []
+
+
+def _match(source: Source, item: Item, parts: Sequence[str]) -> Iterator[Item]:
+    if not parts:
+        yield item
+        return
+    if parts[0] == "**":
+        yield from _match(source, item, parts[1:])
+    if not item.is_dir():
+        return
+    expression = ignore.compile_pattern(parts[0] if parts[0] != "**" else "*")
+    for child in source.children(item):
+        if expression.fullmatch(posixpath.basename(child.path)):
+            yield from _match(source, child, parts if parts[0] == "**" else parts[1:])
+
+
+def walk(source: Source, item: Item, exclude: Sequence[str] = ()) -> Iterator[tuple[str, Item]]:
+    """``item`` and everything below, parents first, as (name relative to it, Item); "" for itself."""
+    rules = ignore.read("\n".join(exclude)) if exclude else None
+    yield "", item
+    if item.is_dir():
+        yield from _below(source, item, "", rules)
+
+
+def _below(source: Source, item: Item, above: str, rules: ignore.Ignore | None) -> Iterator[tuple[str, Item]]:
+    for child in source.children(item):
+        name = posixpath.join(above, posixpath.basename(child.path))
+        if rules and rules.matches(name):
+            continue
+        yield name, child
+        if child.is_dir():
+            yield from _below(source, child, name, rules)
+
+
+def digest(source: Source, items: Sequence[Item], exclude: Sequence[str] = ()) -> str:
+    """One digest over names, kinds, modes, owners and content of ``items``; times do not count."""
+    state = hashlib.sha256()
+    for item in items:
+        for name, inner in walk(source, item, exclude):
+            owner = (inner.info.st_uid, inner.info.st_gid) if source.owners else (0, 0)
+            line = (item.path, name, inner.info.st_mode, *owner, _content(inner))
+            state.update(repr(line).encode("utf-8", "surrogateescape"))
+    return state.hexdigest()
+
+
+def _content(item: Item) -> str:
+    mode = item.info.st_mode
+    if stat.S_ISLNK(mode):
+        return os.fspath(item.host.readlink())
+    if stat.S_ISREG(mode):
+        with item.host.open("rb") as data:
+            return hashlib.file_digest(data, "sha256").hexdigest()
+    return str(item.info.st_rdev) if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else ""
+
+
+def open_directory(root: Path, dockerfile: str) -> Directory:
+    """The context at ``root`` with ``<dockerfile>.dockerignore`` or ``.dockerignore``. Raises BuildFailed."""
+    for name in (f"{dockerfile}.dockerignore" if dockerfile else "", ".dockerignore"):
+        path = root / name
+        if name and path.is_file():
+            try:
+                return Directory(root, ignore.read(path.read_text("utf-8", "surrogateescape")))
+            except DockerfileInvalid as error:
+                raise BuildFailed(f"{path}: {error.bare}") from error
+    return Directory(root)

@@ -1,0 +1,225 @@
+"""COPY and ADD: decide where each source goes, then write it into a new layer.
+
+Comes in:  sources found in a context, a destination word, what the stage has so far.
+Goes out:  a directory in overlayfs form that holds what was copied and nothing else.
+Not here:  finding sources (context), the cache (builder).
+Source: Dockerfile reference, sections COPY and ADD.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import shutil
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.build.context import Item, Source, walk
+from runtime.errors import BuildFailed
+from runtime.image import tar
+from runtime.image.compress import CHUNK, decompress
+from runtime.image.unpack import Unpacker
+from runtime.image.view import View
+
+ARCHIVES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """How to copy. owner: (uid, gid) or None for the source's own; mode: as ``--chmod`` wrote it, "" to keep."""
+
+    owner: tuple[int, int] | None = (0, 0)
+    mode: str = ""
+    parents: bool = False
+    exclude: tuple[str, ...] = ()
+    unpack: bool = False
+
+
+class Layer:
+    """A new layer at ``root`` on top of ``below``: makes parents as they are below, then files."""
+
+    def __init__(self, root: Path, below: View) -> None:
+        self.root, self.below = root, below
+        root.mkdir(mode=0o755, exist_ok=True)
+        root.chmod(0o755)
+
+    def place(self, path: str) -> Path:
+        """Where the absolute container path ``path`` lies in this layer, links below followed."""
+        return self.root / self.below.resolve(path).lstrip("/")
+
+    def directory(self, path: str, owner: tuple[int, int] = (0, 0), mode: int = 0o755) -> Path:
+        """Make ``path`` and its parents; those that are below keep their owner and mode. Raises BuildFailed."""
+        target = self.below.resolve(path)
+        host = self.root
+        for n, part in enumerate(parts := [p for p in target.split("/") if p]):
+            host = host / part
+            if host.is_dir() and not host.is_symlink():
+                continue
+            if host.exists() or host.is_symlink():
+                raise BuildFailed(f"'{path}' is a file, not a directory")
+            found = self.below.find("/" + "/".join(parts[: n + 1]), follow=False)
+            host.mkdir()
+            if found is None:
+                _own(host, owner, mode)
+            elif not found.is_dir():
+                raise BuildFailed(f"'{path}' is a file, not a directory")
+            else:
+                _own(host, (found.info.st_uid, found.info.st_gid), stat.S_IMODE(found.info.st_mode))
+                os.utime(host, ns=(found.info.st_mtime_ns, found.info.st_mtime_ns))
+        return host
+
+
+def is_directory(path: str, below: View, *, several: bool) -> bool:
+    """Whether the destination word ``path`` names a directory: by its slash, by what is there, or by need."""
+    found = below.find(path)
+    return (
+        several
+        or path.endswith("/")
+        or posixpath.basename(path) in (".", "..")
+        or bool(found and found.is_dir())
+    )
+
+
+def copy(
+    layer: Layer, source: Source, items: Sequence[Item], destination: str, wish: Wish, *, several: bool
+) -> None:
+    """Write ``items`` to the absolute path ``destination``. Raises BuildFailed, OSError."""
+    into = is_directory(destination, layer.below, several=several)
+    for item in items:
+        target = destination
+        if wish.parents:
+            target = posixpath.join(destination, item.path)
+        elif not item.is_dir() and into and not (wish.unpack and is_archive(item)):
+            target = posixpath.join(destination, posixpath.basename(item.path))
+        if wish.unpack and is_archive(item):
+            extract(layer, item.host, target, wish)
+        else:
+            _copy_one(layer, source, item, target, wish)
+
+
+def _copy_one(layer: Layer, source: Source, item: Item, target: str, wish: Wish) -> None:
+    links: dict[tuple[int, int], Path] = {}
+    if not item.is_dir():
+        parent = layer.directory(posixpath.dirname(target.rstrip("/")), wish.owner or (0, 0))
+        found = layer.below.find(target)
+        if found is not None and found.is_dir():
+            raise BuildFailed(f"cannot copy the file '{item.path}' over the directory '{target}'")
+        _write(item, parent / posixpath.basename(target), wish, links)
+        return
+    for name, inner in walk(source, item, wish.exclude):
+        path = posixpath.join(target, name)
+        if not inner.is_dir():
+            _write(inner, layer.directory(posixpath.dirname(path)) / posixpath.basename(path), wish, links)
+            continue
+        there = layer.below.find(path) is not None or layer.place(path).is_dir()
+        host = layer.directory(path, wish.owner or (inner.info.st_uid, inner.info.st_gid))
+        if not there:
+            _dress(host, inner, wish)
+
+
+def _write(item: Item, target: Path, wish: Wish, links: dict[tuple[int, int], Path]) -> None:
+    mode, key = item.info.st_mode, (item.info.st_dev, item.info.st_ino)
+    if target.is_symlink() or target.exists():
+        if target.is_dir() and not target.is_symlink():
+            raise BuildFailed(f"cannot copy the file '{item.path}' over a directory")
+        target.unlink()
+    if stat.S_ISREG(mode) and item.info.st_nlink > 1 and key in links:
+        os.link(links[key], target)
+        return
+    if stat.S_ISREG(mode):
+        shutil.copyfile(item.host, target, follow_symlinks=False)
+        links[key] = target
+    elif stat.S_ISLNK(mode):
+        target.symlink_to(item.host.readlink())
+    elif stat.S_ISSOCK(mode):
+        return
+    else:
+        os.mknod(target, mode, item.info.st_rdev)
+    _dress(target, item, wish)
+
+
+def _dress(target: Path, item: Item, wish: Wish) -> None:
+    owner = wish.owner or (item.info.st_uid, item.info.st_gid)
+    mode = stat.S_IMODE(item.info.st_mode)
+    if stat.S_ISLNK(item.info.st_mode):
+        os.chown(target, *owner, follow_symlinks=False)
+    else:
+        if wish.owner is None and stat.S_ISREG(item.info.st_mode):
+            _copy_attributes(item.host, target)
+        _own(target, owner, change_mode(wish.mode, mode, directory=item.is_dir()))
+    os.utime(target, ns=(item.info.st_mtime_ns, item.info.st_mtime_ns), follow_symlinks=False)
+
+
+def _copy_attributes(source: Path, target: Path) -> None:
+    for name in os.listxattr(source):
+        if not name.startswith(("trusted.overlay.", "user.overlay.", "security.selinux")):
+            os.setxattr(target, name, os.getxattr(source, name))
+
+
+def _own(path: Path, owner: tuple[int, int], mode: int) -> None:
+    os.chown(path, *owner)
+    path.chmod(mode)
+
+
+def change_mode(text: str, mode: int, *, directory: bool) -> int:
+    """The mode after ``--chmod text``: octal, or chmod(1)'s symbolic form. Raises BuildFailed."""
+    if not text:
+        return mode
+    if re.fullmatch(r"[0-7]{1,5}", text):
+        return int(text, 8) & 0o7777
+    for clause in text.split(","):
+        match = re.fullmatch(r"([ugoa]*)([-+=])([rwxXst]*)", clause)
+        if not match:
+            raise BuildFailed(f"--chmod={text} is neither octal nor symbolic")
+        mode = _symbolic(match[1] or "a", match[2], match[3], mode, directory=directory)
+    return mode
+
+
+def _symbolic(who: str, operator: str, letters: str, mode: int, *, directory: bool) -> int:
+    who = "ugo" if "a" in who else who
+    shift = {"u": 6, "g": 3, "o": 0}
+    bits = 0
+    for letter in letters:
+        for one in who:
+            if letter in "rwx":
+                bits |= {"r": 4, "w": 2, "x": 1}[letter] << shift[one]
+            elif letter == "X" and (directory or mode & 0o111):
+                bits |= 1 << shift[one]
+            elif letter == "s" and one in "ug":
+                bits |= 0o4000 if one == "u" else 0o2000
+        if letter == "t":
+            bits |= 0o1000
+    if operator == "=":
+        return mode & ~sum(7 << shift[one] for one in who) | bits
+    return mode | bits if operator == "+" else mode & ~bits
+
+
+def is_archive(item: Item) -> bool:
+    """Whether ADD unpacks it: a tar archive, plain or compressed, by its content and not its name."""
+    if not stat.S_ISREG(item.info.st_mode) or item.info.st_size < tar.BLOCK // 8:
+        return False
+    with item.host.open("rb") as data:
+        first = data.read(tar.BLOCK)
+    if first[257:262] == b"ustar":
+        return True
+    if not first.startswith(ARCHIVES):
+        return False
+    try:
+        with item.host.open("rb") as data:
+            return next(decompress(iter(lambda: data.read(CHUNK), b"")), b"")[257:262] == b"ustar"
+    except BuildFailed:
+        raise
+    except Exception:  # whatever a decoder says of such a file: it is no archive, so it is copied as it is
+        return False
+
+
+def extract(layer: Layer, archive: Path, target: str, wish: Wish) -> None:
+    """Unpack a local archive to the directory ``target``, with the archive's own owners. Raises InvalidImage."""
+    root = layer.directory(target)
+    with archive.open("rb") as data, Unpacker(root, whiteouts=False) as unpacker:
+        reader = tar.Reader(decompress(iter(lambda: data.read(CHUNK), b"")))
+        for entry in reader:
+            unpacker.put(entry, reader.content())

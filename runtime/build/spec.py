@@ -1,0 +1,57 @@
+"""What is to be built: the words of ``build:`` and of ``docker build``, as a frozen value."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from runtime.spec import NOTHING, Ulimit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """A secret for ``RUN --mount=type=secret``: the host file ``file``, or ``value`` when that is not None."""
+
+    file: str = ""
+    value: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildSpec:
+    """One image to build.
+
+    context:    absolute host directory. dockerfile: name relative to it, or absolute.
+    dockerfile_text: the text itself, instead of a file.
+    args:       values of ARG; secrets: by id. network: "" or "default", "host", "none".
+    additional_contexts: name to an absolute directory, "docker-image://<reference>" or "oci-layout://...".
+    extra_hosts: "name:address". platform: "" for this machine's. ssh: path of the agent's socket, "" for none.
+    trust:      "auto" passes on the certificate authorities that the caller's environment names, "host"
+                those of the machine, "none" nothing, else the path of a bundle. Only ever seen by RUN.
+    environment: the caller's; proxies and certificate authorities are looked up in it.
+    name:       shown with each step, such as the service's.
+    """
+
+    context: str
+    dockerfile: str = "Dockerfile"
+    dockerfile_text: str = ""
+    args: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    target: str = ""
+    tags: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    network: str = ""
+    no_cache: bool = False
+    no_cache_filter: tuple[str, ...] = ()
+    pull: bool = False
+    pull_policy: str = "auto"
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    ssh: str = ""
+    extra_hosts: tuple[str, ...] = ()
+    shm_size: int | None = None
+    ulimits: tuple[Ulimit, ...] = ()
+    additional_contexts: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    platform: str = ""
+    privileged: bool = False
+    trust: str = ""
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    name: str = ""

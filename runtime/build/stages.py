@@ -1,0 +1,144 @@
+"""The stages of a Dockerfile and which of them a target needs.
+
+Comes in:  parsed instructions, build arguments.
+Goes out:  Stage values with their base expanded; the numbers of those that must be built, in order.
+Not here:  doing it (builder).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+
+from runtime.image.dockerfile.errors import DockerfileInvalid
+from runtime.image.dockerfile.parse import Dockerfile, Instruction
+from runtime.image.dockerfile.words import expand, split
+from runtime.image.manifest import host_platform
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One FROM and what follows. base: an image reference, the name or number of a stage, or "scratch"."""
+
+    number: int
+    name: str
+    base: str
+    platform: str
+    line: int
+    instructions: tuple[Instruction, ...]
+
+
+def platform_arguments(platform: str = "") -> dict[str, str]:
+    """The predefined TARGET* and BUILD* arguments. Source: Dockerfile reference, "Automatic platform ARGs"."""
+    found: dict[str, str] = {}
+    for prefix, text in (("TARGET", platform or host_platform()), ("BUILD", host_platform())):
+        system, _, rest = text.partition("/")
+        architecture, _, variant = rest.partition("/")
+        names = {"PLATFORM": text, "OS": system, "ARCH": architecture, "VARIANT": variant}
+        found.update({prefix + key: value for key, value in names.items()})
+    return found
+
+
+def split_stages(
+    dockerfile: Dockerfile, args: Mapping[str, str], platform: str = ""
+) -> tuple[list[Stage], dict[str, str]]:
+    """Cut into stages; gives them and the global arguments. Raises DockerfileInvalid."""
+    known = platform_arguments(platform)
+    found: list[Stage] = []
+    body: list[Instruction] = []
+    for instruction in dockerfile.instructions:
+        if instruction.name == "FROM":
+            body = []
+            found.append(_open(instruction, len(found), known, dockerfile.escape))
+        elif found:
+            body.append(instruction)
+        elif instruction.name == "ARG":
+            known.update(_global(instruction, args, known, dockerfile.escape))
+        else:
+            raise DockerfileInvalid(f"{instruction.name} comes before FROM", line=instruction.line)
+        if found:
+            found[-1] = replace(found[-1], instructions=tuple(body))
+    if not found:
+        raise DockerfileInvalid("there is no FROM", line=dockerfile.instructions[-1].line)
+    return found, known
+
+
+def _open(instruction: Instruction, number: int, known: Mapping[str, str], escape: str) -> Stage:
+    words = split(instruction.rest, escape)
+    if len(words) not in (1, 3) or (len(words) == 3 and words[1].upper() != "AS"):
+        raise DockerfileInvalid("FROM needs one image, or '<image> AS <name>'", line=instruction.line)
+    try:
+        base = expand(split(instruction.rest, escape, keep_quotes=True)[0], known, escape)
+        platform = expand(instruction.flag("platform"), known, escape)
+    except DockerfileInvalid as error:
+        raise DockerfileInvalid(error.bare, line=instruction.line) from error
+    if not base:
+        raise DockerfileInvalid(
+            f"the base of FROM is empty: '{words[0]}'", line=instruction.line, hint="is its ARG set?"
+        )
+    name = words[2].lower() if len(words) == 3 else ""
+    if name and not (name[0].isalpha() and all(c.isalnum() or c in "-_." for c in name)):
+        raise DockerfileInvalid(f"'{words[2]}' is not a name for a stage", line=instruction.line)
+    return Stage(
+        number=number, name=name, base=base, platform=platform, line=instruction.line, instructions=()
+    )
+
+
+def _global(
+    instruction: Instruction, args: Mapping[str, str], known: Mapping[str, str], escape: str
+) -> Iterator[tuple[str, str]]:
+    for word in split(instruction.rest, escape, keep_quotes=True):
+        name, equals, default = word.partition("=")
+        if name in args:
+            yield name, args[name]
+        elif equals:
+            yield name, expand(default, known, escape)
+
+
+def find_stage(stages: Sequence[Stage], word: str, *, before: int | None = None) -> Stage | None:
+    """The stage of that name or number; the last one of a name wins."""
+    candidates = stages if before is None else stages[:before]
+    if word.isdigit():
+        return candidates[int(word)] if int(word) < len(candidates) else None
+    return next((stage for stage in reversed(candidates) if stage.name and stage.name == word.lower()), None)
+
+
+def needed(stages: Sequence[Stage], target: str = "") -> list[Stage]:
+    """The target (default: the last stage) and all it is made from, in order. Raises DockerfileInvalid."""
+    goal = find_stage(stages, target) if target else stages[-1]
+    if goal is None:
+        close = get_close_matches(target, [stage.name for stage in stages if stage.name], n=1)
+        raise DockerfileInvalid(
+            f"there is no stage '{target}'", hint=f"did you mean '{close[0]}'?" if close else "", line=0
+        )
+    wanted, todo = set(), [goal]
+    while todo:
+        stage = todo.pop()
+        if stage.number not in wanted:
+            wanted.add(stage.number)
+            words = [stage.base if not stage.base.isdigit() else "", *_sources(stage)]
+            found = (find_stage(stages, word, before=stage.number) for word in words if word)
+            todo.extend(source for source in found if source is not None)
+    return [stage for stage in stages if stage.number in wanted]
+
+
+def _sources(stage: Stage) -> Iterator[str]:
+    for instruction in stage.instructions:
+        inner = instruction
+        if inner.name == "COPY" and inner.flag("from"):
+            yield inner.flag("from")
+        for mount in inner.all("mount") if inner.name == "RUN" else ():
+            yield dict(part.partition("=")[::2] for part in mount.split(",")).get("from", "")
+
+
+def source_date(environment: Mapping[str, str], args: Mapping[str, str]) -> float | None:
+    """SOURCE_DATE_EPOCH in seconds, when it is set. Source: reproducible-builds.org/specs/source-date-epoch."""
+    text = args.get("SOURCE_DATE_EPOCH", environment.get("SOURCE_DATE_EPOCH", ""))
+    return float(text) if text.isdigit() else None
+
+
+def default_dockerfile(context: str, name: str) -> str:
+    """The path of the Dockerfile: absolute, or below the context."""
+    return name if name.startswith("/") else os.path.normpath(f"{context}/{name}")

@@ -254,7 +254,9 @@ def _step(
         check_dates=where.check_dates,
     )
     words = [fingerprint(), below[-1].key if below else "", *mirror, str(where.check_dates)]
-    words += [repr((layer.packages, layer.hollow, layer.script, layer.skip.__qualname__, layer.skip.__module__))]
+    words += [
+        repr((layer.packages, layer.hollow, layer.script, layer.skip.__qualname__, layer.skip.__module__))
+    ]
     words += sorted(package.sha256 for package in (*packages, *hollow))
     key = "assemble:" + hashlib.sha256("\n".join(words).encode()).hexdigest()
     return Step(
@@ -282,7 +284,9 @@ def _config(recipe: Recipe, steps: list[Step], made: float) -> ImageConfig:
     }
     if left_out:
         labels["io.pycompose.left-out"] = " ".join(left_out)
-    history = [History(created_by=f"assembled from Debian packages: {step.title}", created=created) for step in steps]
+    history = [
+        History(created_by=f"assembled from Debian packages: {step.title}", created=created) for step in steps
+    ]
     return replace(
         recipe.config(steps[-1].facts),
         labels=labels,

@@ -69,15 +69,21 @@ class Line:
 def _debian(codename: str, number: str, *names: str) -> Iterable[Line]:
     versions = (codename, number, *names)
     make = partial(debian, codename)
-    yield Line(repository="debian", versions=versions, suffixes=("",), make=partial(make, small=False), open=False)
+    yield Line(
+        repository="debian", versions=versions, suffixes=("",), make=partial(make, small=False), open=False
+    )
     yield Line(repository="debian", versions=versions, suffixes=("-slim",), make=partial(make, small=True))
 
 
 def _python(codename: str, version: str) -> Iterable[Line]:
     make = partial(python, codename, version)
     slim, full = ("-slim", f"-slim-{codename}"), ("", f"-{codename}")
-    yield Line(repository="python", versions=(version,), suffixes=slim, make=partial(make, small=True), open=True)
-    yield Line(repository="python", versions=(version,), suffixes=full, make=partial(make, small=False), open=True)
+    yield Line(
+        repository="python", versions=(version,), suffixes=slim, make=partial(make, small=True), open=True
+    )
+    yield Line(
+        repository="python", versions=(version,), suffixes=full, make=partial(make, small=False), open=True
+    )
 
 
 def _suffixes(codename: str) -> tuple[str, ...]:

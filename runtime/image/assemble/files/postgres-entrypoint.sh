@@ -7,7 +7,11 @@
 set -Eeo pipefail
 
 fail() {
-	printf >&2 'Error: %s\n' "$@"
+	printf >&2 'Error: %s\n' "$1"
+	shift
+	if [ $# -gt 0 ]; then
+		printf >&2 '       %s\n' "$@"
+	fi
 	exit 1
 }
 
@@ -88,7 +92,8 @@ make_cluster() {
 		set -- --waldir "$POSTGRES_INITDB_WALDIR" "$@"
 	fi
 	# the blank lets an argument list that begins with a dash through eval; quotes in it are honoured
-	eval 'initdb --no-sync --username="$POSTGRES_USER" --pwfile=<(printf "%s\n" "$POSTGRES_PASSWORD") '"$POSTGRES_INITDB_ARGS"' "$@"'
+	eval 'initdb --no-sync --username="$POSTGRES_USER" --pwfile=<(printf "%s\n" "$POSTGRES_PASSWORD") '"$POSTGRES_INITDB_ARGS"' "$@"' \
+		| sed -e '/^Sync to disk skipped/,+2d'
 	unname_the_user
 	allow_hosts "$@"
 }

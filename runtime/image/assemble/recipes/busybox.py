@@ -49,7 +49,18 @@ def before(tree: Tree, facts: Facts) -> None:
     if not tree.has("bin/busybox"):
         tree.file("bin/busybox", (tree.upper / "usr/bin/busybox").read_bytes(), 0o755)
         tree.remove("usr/bin/busybox")
-    for name in ("dev", "etc", "home", "proc", "sys", "usr/bin", "usr/sbin", "var/spool/mail", "var/www", "run"):
+    for name in (
+        "dev",
+        "etc",
+        "home",
+        "proc",
+        "sys",
+        "usr/bin",
+        "usr/sbin",
+        "var/spool/mail",
+        "var/www",
+        "run",
+    ):
         tree.directory(name)
     tree.directory("root", 0o700)
     for name in ("tmp", "var/tmp"):
@@ -57,7 +68,11 @@ def before(tree: Tree, facts: Facts) -> None:
     tree.directory("home", 0o755, 65534, 65534)
     tree.file("etc/passwd", PASSWD)
     tree.file("etc/group", GROUP)
-    tree.file("etc/shadow", "".join(f"{line.split(':')[0]}:*:19000:0:99999:7:::\n" for line in PASSWD.splitlines()), 0o640)
+    tree.file(
+        "etc/shadow",
+        "".join(f"{line.split(':')[0]}:*:19000:0:99999:7:::\n" for line in PASSWD.splitlines()),
+        0o640,
+    )
     tree.link("bin/sh", "busybox")
 
 

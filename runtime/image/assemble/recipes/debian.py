@@ -16,7 +16,20 @@ from runtime.image.assemble.unpack import prepare, slim
 from runtime.image.manifest import ImageConfig
 
 MERGED = ("bin", "sbin", "lib", "lib64")
-EMPTY = ("boot", "dev", "home", "media", "mnt", "opt", "proc", "run", "srv", "sys", "usr/local/bin", "var/tmp")
+EMPTY = (
+    "boot",
+    "dev",
+    "home",
+    "media",
+    "mnt",
+    "opt",
+    "proc",
+    "run",
+    "srv",
+    "sys",
+    "usr/local/bin",
+    "var/tmp",
+)
 
 EXCLUDES = """\
 # manuals, translations and documents stay out of a slim image, but for licences
@@ -68,7 +81,11 @@ def before(tree: Tree, facts: Facts) -> None:
     tree.link("usr/bin/awk", "/etc/alternatives/awk")
     if not tree.has("usr/bin/sh"):
         tree.link("usr/bin/sh", "dash")
-    tree.file("usr/sbin/policy-rc.d", "#!/bin/sh\n# no service is started while packages are installed\nexit 101\n", 0o755)
+    tree.file(
+        "usr/sbin/policy-rc.d",
+        "#!/bin/sh\n# no service is started while packages are installed\nexit 101\n",
+        0o755,
+    )
     tree.file("etc/dpkg/dpkg.cfg.d/docker-apt-speedup", "force-unsafe-io\n")
     tree.file("etc/apt/apt.conf.d/docker-clean", CLEAN)
     if not facts.check_dates:
@@ -87,7 +104,12 @@ def before_slim(tree: Tree, facts: Facts) -> None:
 
 def after(tree: Tree, facts: Facts) -> None:
     """What must not stay: logs with the date of today, the machine's identity."""
-    for name in ("var/log/dpkg.log", "var/log/alternatives.log", "var/cache/ldconfig/aux-cache", "var/lib/dpkg/status-old"):
+    for name in (
+        "var/log/dpkg.log",
+        "var/log/alternatives.log",
+        "var/cache/ldconfig/aux-cache",
+        "var/lib/dpkg/status-old",
+    ):
         tree.remove(name)
     tree.file("etc/machine-id", "")
 

@@ -24,7 +24,9 @@ OURS = {
 
 def skip(name: str) -> bool:
     """Slim, and none of Debian's own sites."""
-    return slim(name) or name.startswith(("etc/nginx/sites-", "etc/nginx/conf.d/", "etc/init.d/", "etc/logrotate.d/"))
+    return slim(name) or name.startswith(
+        ("etc/nginx/sites-", "etc/nginx/conf.d/", "etc/init.d/", "etc/logrotate.d/")
+    )
 
 
 def settled(name: str) -> bool:

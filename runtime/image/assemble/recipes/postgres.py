@@ -8,6 +8,7 @@ LLVM stays out: it is 110 MB and used by the JIT compiler alone, which postgres 
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 from runtime.image.assemble.recipe import PATH, Facts, Layer, Recipe, add_user, shipped
@@ -19,7 +20,15 @@ from runtime.image.manifest import ImageConfig
 UID = 999
 DATA = "/var/lib/postgresql/data"
 I18N = "usr/share/i18n"
-LOCALE_SOURCES = ("en_US", "en_GB", "iso14651_t1", "iso14651_t1_common", "i18n", "i18n_ctype", "translit_combining")
+LOCALE_SOURCES = (
+    "en_US",
+    "en_GB",
+    "iso14651_t1",
+    "iso14651_t1_common",
+    "i18n",
+    "i18n_ctype",
+    "translit_combining",
+)
 
 
 def skip(name: str) -> bool:
@@ -50,7 +59,8 @@ def after(tree: Tree, facts: Facts, *, major: str) -> None:
         tree.directory(name, mode, UID, UID)
     tree.directory("docker-entrypoint-initdb.d")
     sample = f"usr/share/postgresql/{major}/postgresql.conf.sample"
-    tree.file(sample, tree.read(sample).replace("#listen_addresses = 'localhost'", "listen_addresses = '*'"))
+    text = tree.read(sample).replace("#listen_addresses = 'localhost'", "listen_addresses = '*'")
+    tree.file(sample, re.sub(r"^#jit = on\s", "jit = off\t", text, flags=re.M))
     # Debian's wrappers choose among clusters with a perl script; there is one cluster here
     home = f"usr/lib/postgresql/{major}/bin"
     for path in sorted((tree.upper / home).iterdir()):

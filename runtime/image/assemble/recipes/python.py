@@ -18,7 +18,17 @@ from runtime.image.assemble.unpack import slim
 from runtime.image.manifest import ImageConfig
 
 WHEELS = "usr/share/python-wheels"
-BUILD = ("build-essential", "python3-dev", "libffi-dev", "libssl-dev", "libpq-dev", "zlib1g-dev", "git", "curl", "wget")
+BUILD = (
+    "build-essential",
+    "python3-dev",
+    "libffi-dev",
+    "libssl-dev",
+    "libpq-dev",
+    "zlib1g-dev",
+    "git",
+    "curl",
+    "wget",
+)
 SCRIPT = """\
 #!/usr/local/bin/python{version}
 import sys
@@ -32,7 +42,7 @@ WARM = (
     "python3 -c 'import argparse, asyncio, concurrent.futures, ctypes, dataclasses, datetime, decimal, email.mime.text, "
     "hashlib, http.client, http.server, inspect, json, logging.config, multiprocessing, pathlib, sqlite3, ssl, "
     "subprocess, tempfile, typing, unittest, urllib.request, uuid, venv, xml.etree.ElementTree, zoneinfo' "
-    "&& python3 -m pip --version && python3 -c 'import pip._internal.commands.install, setuptools'"
+    "&& python3 -m pip --version && python3 -c 'import pip._internal.commands.install' && python3 -c 'import setuptools'"
 )
 
 
@@ -87,7 +97,14 @@ def config(facts: Facts) -> ImageConfig:
 def python(codename: str, version: str, *, small: bool, title: str) -> Recipe:
     """The recipe of ``python:<version>-slim``, or with ``small=False`` of the one that can compile."""
     layer = Layer(
-        packages=("python3", "python3-venv", "ca-certificates", "netbase", "tzdata", *(() if small else BUILD)),
+        packages=(
+            "python3",
+            "python3-venv",
+            "ca-certificates",
+            "netbase",
+            "tzdata",
+            *(() if small else BUILD),
+        ),
         skip=skip,
         settled=settled,
         before=partial(before, version=version),

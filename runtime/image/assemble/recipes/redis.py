@@ -21,7 +21,14 @@ def before(tree: Tree, facts: Facts) -> None:
     add_user(tree, "redis", UID, "/home/redis", "/bin/sh")
     tree.directory("data", 0o755, UID, UID)
     tree.link("usr/local/bin/gosu", "/usr/sbin/gosu")
-    for name in ("redis-server", "redis-cli", "redis-benchmark", "redis-check-aof", "redis-check-rdb", "redis-sentinel"):
+    for name in (
+        "redis-server",
+        "redis-cli",
+        "redis-benchmark",
+        "redis-check-aof",
+        "redis-check-rdb",
+        "redis-sentinel",
+    ):
         tree.link(f"usr/local/bin/{name}", f"/usr/bin/{name}")
     tree.file("usr/local/bin/docker-entrypoint.sh", shipped("redis-entrypoint.sh"), 0o755)
 

@@ -43,8 +43,8 @@ class Tool:
     image: str
     command: tuple[str, ...]
 
-    def run(self, file: Path, *words: str) -> float:
-        """Run one command to its end; seconds it took. Raises CalledProcessError when it fails."""
+    def run(self, file: Path, *words: str, timeout: float = 90) -> float:
+        """Run one command to its end; seconds it took. Raises SubprocessError when it fails or hangs."""
         begin = time.perf_counter()
         done = subprocess.run(
             [*self.command, "-f", str(file), *words],
@@ -52,6 +52,7 @@ class Tool:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=file.parent,
+            timeout=timeout,
             check=False,
         )
         took = time.perf_counter() - begin
@@ -162,9 +163,10 @@ def measure(
                     continue
                 try:
                     values = ask(tool, write(work, tool, name))
-                except subprocess.CalledProcessError as error:
+                except subprocess.SubprocessError as error:
                     print(f"{tool.name}: {name}: {error}", file=sys.stderr)
                     broken.add((name, tool.name))
+                    tool.run(write(work, tool, name), "down")
                     continue
                 for row, value in values.items():
                     results.setdefault(row, {}).setdefault(tool.name, []).append(value)

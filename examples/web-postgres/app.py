@@ -27,7 +27,9 @@ def connect() -> psycopg.Connection:
 def page() -> str:
     with connect() as db:
         db.execute("INSERT INTO visits (visitor) VALUES (%s)", (request.remote_addr,))
-        visits, version = db.execute("SELECT count(*), current_setting('server_version') FROM visits").fetchone()
+        visits, version = db.execute(
+            "SELECT count(*), current_setting('server_version') FROM visits"
+        ).fetchone()
         notes = [text for (text,) in db.execute("SELECT text FROM notes ORDER BY id")]
     return render_template_string(PAGE, visits=visits, server=f"PostgreSQL {version}", notes=notes)
 

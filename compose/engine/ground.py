@@ -14,12 +14,8 @@ from pathlib import Path
 from compose.errors import ComposeError
 from compose.model.project import Project
 from compose.plan.launch import File, Launch
-from netns.errors import NetworkFailure
 from runtime import volume
-from runtime.errors import RuntimeFailure
 from runtime.spec import ContainerSpec
-
-FAILURES = (ComposeError, RuntimeFailure, NetworkFailure, OSError)
 
 
 def prepare(launch: Launch, project: Project | None, volumes: Path, record: Path) -> ContainerSpec:
@@ -38,7 +34,10 @@ def prepare(launch: Launch, project: Project | None, volumes: Path, record: Path
         if project is not None or not Path(file.path).exists():
             _write(file, project, launch.service)
     if launch.spec.etc:
-        Path(launch.spec.etc).mkdir(parents=True, exist_ok=True)
+        for name in ("hosts", "hostname", "resolv.conf"):  # bound now, filled when the addresses are known
+            path = Path(launch.spec.etc) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
     if launch.seccomp_file:
         return dataclasses.replace(launch.spec, seccomp=_profile(launch))
     return launch.spec

@@ -20,6 +20,7 @@ from typing import Any
 from compose.engine import ground
 from compose.engine.attach import Attachments
 from compose.engine.events import Emit, warning
+from compose.engine.execute import FAILURES
 from compose.errors import ComposeError, StepFailed
 from compose.model.project import Project
 from compose.plan.launch import Launch
@@ -235,7 +236,7 @@ class Keeper:
         except asyncio.CancelledError:
             await self.discard()
             raise
-        except ground.FAILURES as error:
+        except FAILURES as error:
             await self.discard()
             self.shop.emit(warning(f"{self.name} cannot be restarted: {getattr(error, 'message', error)}"))
         finally:

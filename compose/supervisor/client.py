@@ -49,9 +49,12 @@ def request(
                 message = json.loads(line)
                 if "error" in message:
                     raise error_from(message["error"])
-                yield message
                 if "result" in message:
+                    if message["result"].pop("ending", False):
+                        lines.read()  # the supervisor ends as well: wait until it has
+                    yield message
                     return
+                yield message
     raise SupervisorLost(
         f"the supervisor of project '{project}' went away in the middle of '{verb}'",
         hint=f"it is started again by itself; see {where.project_run(project)}/supervisor.log",

@@ -23,6 +23,7 @@ from netns.leases import Lease, Leases
 from netns.links import Links, enable_forwarding, furnish
 from netns.nftables import ruleset
 from netns.nftables.apply import Firewall
+from netns.ports.flows import forget_flows
 from netns.ports.forward import Forward, forward
 from netns.ports.reserve import Reservations, sweep_notes
 from netns.spec import Endpoint, EndpointSpec, Network, NetworkSpec, PortSpec
@@ -342,6 +343,7 @@ class Networks:
         _, firewall = self._kernel()
         chosen = _by_kernel(ports, endpoint)
         firewall.commit([ruleset.add_port(network, port, endpoint.ipv4) for port in chosen])
+        forget_flows(_datagram_ports(chosen))
         self._start_forwards(container, endpoint)
 
     def _start_forwards(self, container: str, endpoint: Endpoint) -> None:
@@ -369,6 +371,7 @@ class Networks:
             if network and lease.ports:
                 chosen = _by_kernel(lease.ports, lease.endpoint)
                 self._kernel()[1].remove([ruleset.remove_port(network, port) for port in chosen])
+                forget_flows(_datagram_ports(chosen))
 
     def _take_over(self, container: str, lease: Lease) -> None:
         spec = lease.endpoint.spec
@@ -402,6 +405,10 @@ def _title(lease: Lease) -> str:
 def _by_kernel(ports: Sequence[PortSpec], endpoint: Endpoint) -> list[PortSpec]:
     """The ports that DNAT leads: those on IPv4 addresses, towards a container that has one."""
     return [port for port in ports if endpoint.ipv4 and ":" not in port.host_ip]
+
+
+def _datagram_ports(ports: Sequence[PortSpec]) -> set[int]:
+    return {port.published for port in ports if port.protocol == "udp"}
 
 
 def _dropping(table: str) -> str:

@@ -1,4 +1,4 @@
-"""A disposable machine for network tests: the body runs in a child with network and mount namespaces of its own.
+"""A disposable machine for network tests: the body runs in a child with namespaces of its own.
 
 It has a link ``up0`` (192.0.2.5, 2001:db8::5) that leads to another machine (192.0.2.1, 2001:db8::1), which
 has no route to containers. When the body is done nothing of ours may be left in it.

@@ -81,7 +81,7 @@ def _suite(
         document = fetcher.get(f"{root}/InRelease")
         release = check(document, place.name, keys, check_dates=sources.check_dates)
         name = f"main/binary-{architecture}/Packages"
-        return Suite(uri=place.uri, text=_text(root, name, release, fetcher))
+        return Suite(uri=place.uri, data=_packages(root, name, release, fetcher))
     except NotThere as error:
         raise MirrorUnreachable(host, sources.origin, f"it has no {error}") from None
     except SignatureWrong as error:
@@ -112,17 +112,17 @@ def check(document: bytes, suite: str, keys: Mapping[str, Key], *, check_dates: 
     )
 
 
-def _text(root: str, name: str, release: Release, fetcher: Fetcher) -> str:
-    """The text of a Packages file; kept decompressed under the digest of the compressed one."""
+def _packages(root: str, name: str, release: Release, fetcher: Fetcher) -> bytes:
+    """A Packages file; kept decompressed under the digest of the compressed one."""
     if f"{name}.xz" not in release.files:
         raise NotThere(f"{root}/{name}.xz")
     digest, size = release.files[f"{name}.xz"]
     plain = fetcher.cache.parent / "index" / digest
     if plain.exists():
-        return plain.read_text()
+        return plain.read_bytes()
     folder = name.rpartition("/")[0]
     url = f"{root}/{folder}/by-hash/SHA256/{digest}" if release.by_hash else f"{root}/{name}.xz"
-    text = lzma.decompress(fetcher.file(Wanted(url=url, sha256=digest, size=size)))
-    keep(plain, text)
+    data = lzma.decompress(fetcher.file(Wanted(url=url, sha256=digest, size=size)))
+    keep(plain, data)
     (fetcher.cache / digest).unlink(missing_ok=True)
-    return text.decode()
+    return data

@@ -243,7 +243,7 @@ def _step(
     layer: Layer, title: str, recipe: Recipe, where: Sources, index: Packages, below: list[Step]
 ) -> Step:
     present = {package.name for step in below for package in (*step.packages, *step.hollow)}
-    wished = [*(sorted(set(index.base())) if layer.required else ()), *layer.packages]
+    wished = [*(index.base() if layer.required else ()), *layer.packages]
     packages = resolve(wished, index, present | set(layer.hollow))
     hollow = [found for name in layer.hollow if (found := index.find(name))]
     mirror = (where.suites[0].uri, where.suites[-1].uri)

@@ -3,7 +3,7 @@
 Comes in:  the text of Packages files, one per suite.
 Goes out:  Package values: the newest version of a name over all suites, and who provides a virtual name.
 Not here:  fetching and checking the text (archive), choosing a set (resolve).
-60,000 stanzas are not parsed: one pass finds names, a stanza is read when it is asked for (0.2 s against 10 s).
+60,000 stanzas are split, not parsed; one is read when it is asked for (0.2 s against 10 s).
 Source: Debian Policy 5.6 (fields), 7.1 (relations); deb-version(7); DebianRepository/Format.
 """
 
@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-_NAME = re.compile(r"^Package: (\S+)$", re.M)
-_PROVIDES = re.compile(r"^Provides: (.+)$", re.M)
 _FIELD = re.compile(r"^([A-Za-z0-9-]+):[ \t]*(.*(?:\n[ \t].*)*)", re.M)
 
 
@@ -37,22 +35,20 @@ class Package:
     installed: int = 0
 
 
-@dataclass(slots=True, kw_only=True)
 class Suite:
-    """One Packages text. uri: the archive's root, before ``Filename``. places: name to offset of its stanza."""
+    """One Packages file. uri: the archive's root, before ``Filename``."""
 
-    uri: str
-    text: str
-    places: dict[str, int] = field(default_factory=dict)
-    provided: dict[str, list[str]] = field(default_factory=dict)
+    def __init__(self, uri: str, data: bytes) -> None:
+        self.uri = uri
+        self.stanzas = {part[9 : part.find(b"\n")].decode(): part for part in data.split(b"\n\n") if part}
 
-    def __post_init__(self) -> None:
-        self.places = {match[1]: match.start() for match in _NAME.finditer(self.text)}
-        for match in _PROVIDES.finditer(self.text):
-            owner = self.text.rfind("\nPackage: ", 0, match.start())
-            name = self.text[owner + 10 : self.text.index("\n", owner + 10)] if owner >= 0 else ""
-            for item in alternatives(match[1]):
-                self.provided.setdefault(item[0], []).append(name)
+    def provided(self) -> Iterator[tuple[str, str]]:
+        """Every (virtual name, package that provides it)."""
+        for name, part in self.stanzas.items():
+            at = part.find(b"\nProvides: ")
+            if at >= 0:
+                line = part[at + 11 : part.find(b"\n", at + 11)].decode()
+                yield from ((group[0], name) for group in alternatives(line))
 
 
 class Packages:
@@ -61,29 +57,29 @@ class Packages:
     def __init__(self, suites: Iterable[Suite]) -> None:
         self._suites = list(suites)
         self._known: dict[str, Package | None] = {}
+        self._provided: dict[str, set[str]] = {}
+        for suite in self._suites:
+            for virtual, name in suite.provided():
+                self._provided.setdefault(virtual, set()).add(name)
 
     def find(self, name: str) -> Package | None:
         """The newest package called ``name``, or None."""
         if name not in self._known:
             found = [
-                package(suite.uri, suite.text, suite.places[name])
-                for suite in self._suites
-                if name in suite.places
+                package(suite.uri, suite.stanzas[name]) for suite in self._suites if name in suite.stanzas
             ]
             self._known[name] = max(found, key=lambda item: order(item.version), default=None)
         return self._known[name]
 
     def providers(self, name: str) -> list[str]:
         """Names of packages that provide the virtual name, sorted."""
-        return sorted({owner for suite in self._suites for owner in suite.provided.get(name, ()) if owner})
+        return sorted(self._provided.get(name, ()))
 
-    def base(self) -> Iterator[str]:
-        """Names of every package that is Essential or of priority required: what a minimal system has."""
-        pattern = re.compile(r"^(?:Essential: yes|Priority: required)$", re.M)
-        for suite in self._suites[:1]:
-            for match in pattern.finditer(suite.text):
-                start = suite.text.rfind("\nPackage: ", 0, match.start()) + 10
-                yield suite.text[start : suite.text.index("\n", start)]
+    def base(self) -> list[str]:
+        """Names of the packages that are Essential or of priority required, sorted: a minimal system."""
+        marks = (b"\nEssential: yes\n", b"\nPriority: required\n")
+        stanzas = self._suites[0].stanzas.items()
+        return sorted(name for name, part in stanzas if any(mark in part for mark in marks))
 
 
 def fields(stanza: str) -> dict[str, str]:
@@ -91,10 +87,9 @@ def fields(stanza: str) -> dict[str, str]:
     return {match[1]: match[2] for match in _FIELD.finditer(stanza)}
 
 
-def package(uri: str, text: str, at: int) -> Package:
-    """Read the stanza of a Packages text that begins at ``at``."""
-    end = text.find("\n\n", at)
-    data = fields(text[at : end if end >= 0 else len(text)])
+def package(uri: str, part: bytes) -> Package:
+    """Read one stanza of a Packages file."""
+    data = fields(part.decode())
     relations = [data[name] for name in ("Pre-Depends", "Depends") if data.get(name)]
     return Package(
         name=data["Package"],

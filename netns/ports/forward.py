@@ -42,6 +42,8 @@ class Listener:
     def __init__(self, loop: asyncio.AbstractEventLoop, held: socket.socket, target: tuple[str, int]) -> None:
         self._loop, self._held, self._target = loop, held, target
         self._tasks: set[asyncio.Task[None]] = set()
+        # inherited by connections, whose TIME_WAIT would forbid to listen again
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.listen(BACKLOG)
         loop.add_reader(held, self._accept)
 
@@ -50,6 +52,7 @@ class Listener:
         self._loop.remove_reader(self._held)
         try:
             self._held.shutdown(socket.SHUT_RDWR)
+            self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # nobody may bind beside us
         except OSError:
             pass
 

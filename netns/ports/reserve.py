@@ -145,14 +145,16 @@ class Reservations:
     def _contend(self, made: socket.socket, address: tuple[str, int], port: PortSpec) -> None:
         """The port is in use: by whom, or only by connections in TIME_WAIT, which SO_REUSEADDR passes."""
         holder = find_holder(self._run, port.protocol, port.published)
+        who = "is already in use"
         if holder is None and port.protocol == "tcp" and only_remains(port.published):
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 return made.bind(address)
             except OSError:
-                pass
+                who = "is held for up to a minute by connections that just closed (TIME_WAIT)"
+        elif holder:
+            who = f"is held by {describe(holder)}"
         shown = f"{port.host_ip}:{port.published}" if port.host_ip else str(port.published)
-        who = f"is held by {describe(holder)}" if holder else "is already in use"
         stop = f"stop it (kill {holder.pid})" if holder and not holder.project else "stop the holder"
         raise PortBusy(
             f"port {shown}/{port.protocol} {who}", hint=f"{stop}, or publish another port of the host"

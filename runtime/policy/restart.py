@@ -3,7 +3,7 @@
 Comes in:  the policy of the file, how it ended, how often it was restarted in a row.
 Goes out:  seconds to wait, or None for never.
 Not here:  waiting and starting (``compose.engine``).
-Source: docker run --restart; the delay doubles from 100 ms to one minute and starts over after 10 s of running.
+Source: docker run --restart. The delay doubles from 100 ms to one minute and starts over after 10 s.
 """
 
 from __future__ import annotations

@@ -44,6 +44,8 @@ class Listener:
         self._tasks: set[asyncio.Task[None]] = set()
         # inherited by connections, whose TIME_WAIT would forbid to listen again
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # accepted sockets inherit it, so that their TIME_WAIT does not keep the port from the next start
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.listen(BACKLOG)
         loop.add_reader(held, self._accept)
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from compose.cli.options import REQUIRED, Argument, Option, Parameter, parameters
-from compose.cli.parse import Invocation
+from compose.cli.parse import Invocation, NotPlain, split
 from compose.cli.scope import Scope, services_for_completion
 from compose.cli.verbs import VERBS, Verb, verb
 from compose.errors import UsageError
@@ -131,9 +131,8 @@ def read(argv: Sequence[str]) -> Invocation | int:
     Raises UsageError for what does not fit, with a hint.
     """
     results: list[Invocation] = []
-    found = [item for name in VERBS if (item := verb(name)) is not None]
-    command = typer.main.get_command(build(found, results))
     words = list(argv) or ["--help"]
+    command = typer.main.get_command(build(_needed(words), results))
     try:
         code = command.main(words, prog_name="pycompose", standalone_mode=False)
     except _CLICK_ERROR as failure:
@@ -141,6 +140,15 @@ def read(argv: Sequence[str]) -> Invocation | int:
     if results:
         return results[-1]
     return code if isinstance(code, int) else 0
+
+
+def _needed(words: Sequence[str]) -> list[Verb]:
+    """The one verb that ``words`` name, as far as that is clear; else all, for help and completion."""
+    try:
+        named = verb(split(parameters(Scope.__init__), words)[1])
+    except NotPlain:
+        named = None
+    return [named] if named else [item for name in VERBS if (item := verb(name)) is not None]
 
 
 def _usage(failure: Any, words: Sequence[str]) -> UsageError:

@@ -30,7 +30,7 @@ from runtime.cgroup import apply as cgroup
 from runtime.cgroup.layout import find, group
 from runtime.errors import RuntimeFailure
 from runtime.kernel import processes
-from runtime.process import line
+from runtime.process import confinement, line
 from runtime.process.fresh import start
 from runtime.process.messages import receive, revive, send
 from runtime.process.spawner import write_status
@@ -150,6 +150,7 @@ class Runtime:
         place.record.mkdir(parents=True, exist_ok=True, mode=0o700)
         place.kept.mkdir(parents=True, exist_ok=True, mode=0o711)
         records.write_json(place.kept / "spec.json", spec)
+        (place.record / "seccomp").write_bytes(confinement.of(spec))
         link, theirs = self._link(spec)
         try:
             self._tell_spawner({"do": "create", "id": spec.id}, [theirs.fileno(), *passed])

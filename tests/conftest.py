@@ -23,13 +23,17 @@ from typing import Any
 import pytest
 
 REQUIRED = os.environ.get("PYCOMPOSE_REQUIRE_ROOT") == "1"
-USERS = "root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000:web:/home/web:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"
+USERS = """\
+root:x:0:0:root:/root:/bin/sh
+web:x:1000:1000:web:/home/web:/bin/sh
+nobody:x:65534:65534::/:/bin/false
+"""
 GROUPS = "root:x:0:\nweb:x:1000:\nstaff:x:50:web\nnogroup:x:65534:\n"
 
 
 @cache
 def missing() -> str:
-    """ "" when namespaces can be made here, else the kernel's own words."""
+    """Empty when namespaces can be made here, else the kernel's own words."""
     from runtime.kernel.mounts import Mount, mount
     from runtime.kernel.namespaces import Clone, unshare
 
@@ -46,7 +50,7 @@ def missing() -> str:
 
 
 def in_child(body: Callable[[], Any]) -> Any:
-    """Run ``body`` in a forked child; its result, or its exception with the traceback as a note, comes back."""
+    """Run ``body`` in a forked child; its result or its exception, the traceback a note on it, comes back."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -145,7 +149,7 @@ def scratch(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def busybox_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny root file system, one layer: a static busybox and its links, passwd, group. Do not write to it."""
+    """A tiny root file system, one layer: a static busybox, its links, passwd, group; not written to."""
     program = shutil.which("busybox", path="/bin:/usr/bin:/usr/local/bin")
     if program is None:
         (pytest.fail if REQUIRED else pytest.skip)("no busybox here: apt-get install busybox-static")

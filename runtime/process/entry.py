@@ -1,6 +1,6 @@
 """Fork a further process into a running container.
 
-Comes in:  the container's spec and state, an ExecSpec, its control group, three descriptors or none for a tty.
+Comes in:  the container's spec and state, an ExecSpec, its group, three descriptors or none for a tty.
 Goes out:  an Entered: the process's pid, and with a tty the master.
 Not here:  relaying (``enter``), probing (``capture``).
 """

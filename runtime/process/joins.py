@@ -17,7 +17,7 @@ FILES = {"network": "net", "ipc": "ipc", "uts": "uts", "cgroup": "cgroup", "pid"
 
 
 def joins(spec: ContainerSpec, place: Place) -> dict[str, str]:
-    """The namespaces that ``spec`` shares with other containers. Raises RuntimeFailure if one does not run."""
+    """The namespaces that ``spec`` shares with others. Raises RuntimeFailure if one does not run."""
     found = {}
     for kind, file in FILES.items():
         wanted = getattr(spec.namespaces, kind)

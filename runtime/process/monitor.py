@@ -25,7 +25,6 @@ from runtime.cgroup import apply as cgroup
 from runtime.cgroup.layout import Group, Layout, group
 from runtime.errors import RuntimeFailure
 from runtime.kernel.processes import pidfd_exit_status, set_name
-from runtime.policy import seccomp
 from runtime.process import ending
 from runtime.process.joins import joins
 from runtime.process.launch import Launched, Order, launch
@@ -78,7 +77,7 @@ class Monitor:
             staging=self.place.record / "root",
             stdio=stdio,
             joins=joins(self.spec, self.place),
-            filter=self._filter(),
+            filter=(self.place.record / "seccomp").read_bytes(),
         )
         for directory in (order.upper, order.work, order.staging):
             directory.mkdir(parents=True, exist_ok=True)
@@ -110,15 +109,6 @@ class Monitor:
             os.open(first, flags),
             *(os.open(self.place.record / name, flags) for name in ("stdout", "stderr")),
         )
-
-    def _filter(self) -> bytes:
-        program = seccomp.program(
-            "unconfined" if self.spec.privileged else self.spec.seccomp,
-            self.spec.capabilities,
-            os.uname().machine,
-        )
-        (self.place.record / "seccomp").write_bytes(program)
-        return program
 
     def _created(self, warnings: list[str]) -> None:
         assert self.child is not None

@@ -20,8 +20,7 @@ from typing import Any
 from runtime.cgroup import apply as cgroup
 from runtime.cgroup.layout import find, group
 from runtime.errors import RuntimeFailure
-from runtime.policy import seccomp
-from runtime.process import ending
+from runtime.process import confinement, ending
 from runtime.process.fresh import start
 from runtime.process.launch import Launched, Order, launch
 from runtime.process.messages import receive, revive, send, tell
@@ -49,6 +48,7 @@ def run(
     """
     order = scratch / "order.json"
     order.write_text(json.dumps(to_json(spec)))
+    (scratch / "seccomp").write_bytes(confinement.of(spec))
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     reader, writer = os.pipe2(os.O_CLOEXEC)
     helper = start(
@@ -70,6 +70,8 @@ def run(
         ours.close()  # the helper takes this as the order to kill, when it is still there
         os.close(reader)
         helper.wait()
+        for name in ("order.json", "seccomp"):
+            (scratch / name).unlink(missing_ok=True)
 
 
 def _answer(channel: socket.socket) -> dict[str, Any]:
@@ -128,7 +130,7 @@ def main(arguments: Sequence[str]) -> int:
         work=work,
         staging=staging,
         stdio=(null, writer, writer),
-        filter=seccomp.program(spec.seccomp, spec.capabilities, os.uname().machine),
+        filter=(scratch / "seccomp").read_bytes(),
         deathsig=True,
     )
     try:

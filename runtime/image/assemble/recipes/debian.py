@@ -60,6 +60,15 @@ Acquire::Check-Date "false";
 """
 
 
+# Their scripts restart services after an upgrade, add a user that is there, enable timers of systemd: 1.8 s for nothing.
+SETTLED = ("libc6", "apt", "e2fsprogs")
+
+
+def settled(name: str) -> bool:
+    """Packages of the base whose postinst has nothing to do in a new root without an init."""
+    return name in SETTLED
+
+
 def layout(tree: Tree, facts: Facts) -> None:
     """What must be there before the first file: merged /usr, modes of shared directories, dpkg's database."""
     for name in MERGED:
@@ -77,8 +86,7 @@ def before(tree: Tree, facts: Facts) -> None:
     """Users, groups and the few alternatives that scripts need before their owners are configured."""
     for name in ("passwd", "group"):
         tree.file(f"etc/{name}", tree.read(f"usr/share/base-passwd/{name}.master"))
-    tree.link("etc/alternatives/awk", "/usr/bin/mawk")
-    tree.link("usr/bin/awk", "/etc/alternatives/awk")
+    tree.link("usr/bin/awk", "mawk")  # mawk's own script makes an alternative of it
     if not tree.has("usr/bin/sh"):
         tree.link("usr/bin/sh", "dash")
     tree.file(
@@ -137,8 +145,10 @@ def config(facts: Facts) -> ImageConfig:
 
 
 PACKAGES = ("apt", "usr-is-merged", "debian-archive-keyring")
-FULL = Layer(packages=PACKAGES, required=True, layout=layout, before=before, after=after)
-SLIM = Layer(packages=PACKAGES, required=True, skip=slim, layout=layout, before=before_slim, after=after)
+FULL = Layer(
+    packages=PACKAGES, required=True, settled=settled, layout=layout, before=before, after=after
+)
+SLIM = Layer(packages=PACKAGES, required=True, skip=slim, settled=settled, layout=layout, before=before_slim, after=after)
 
 
 def debian(codename: str, *, small: bool, title: str) -> Recipe:

@@ -8,6 +8,7 @@ Not here:  what happens when a container starts (files/nginx-entrypoint.sh).
 from __future__ import annotations
 
 from runtime.image.assemble.recipe import PATH, Facts, Layer, Recipe, add_user, shipped
+from runtime.image.assemble.recipes.certificates import PACKAGE, REHASH, trust
 from runtime.image.assemble.recipes.debian import SLIM
 from runtime.image.assemble.tree import Tree
 from runtime.image.assemble.unpack import slim
@@ -31,11 +32,12 @@ def skip(name: str) -> bool:
 
 def settled(name: str) -> bool:
     """Their scripts make log files and a start page, and register a service."""
-    return name.startswith("nginx")
+    return name.startswith("nginx") or name == PACKAGE
 
 
 def before(tree: Tree, facts: Facts) -> None:
     """User, configuration, pages, logs and entry point."""
+    trust(tree)
     add_user(tree, "nginx", UID, "/nonexistent", "/bin/false")
     for target, source in OURS.items():
         tree.file(target, shipped(source))
@@ -63,9 +65,10 @@ def config(facts: Facts) -> ImageConfig:
 def nginx(codename: str, *, title: str) -> Recipe:
     """The recipe of ``nginx``."""
     layer = Layer(
-        packages=("nginx", "libnginx-mod-stream", "gettext-base", "curl", "ca-certificates"),
+        packages=("nginx", "libnginx-mod-stream", "gettext-base", "curl", PACKAGE),
         skip=skip,
         settled=settled,
         before=before,
+        script=REHASH,
     )
     return Recipe(title=title, codename=codename, layers=(SLIM, layer), main="nginx", config=config)

@@ -12,6 +12,7 @@ import zipfile
 from functools import partial
 
 from runtime.image.assemble.recipe import PATH, Facts, Layer, Recipe
+from runtime.image.assemble.recipes.certificates import PACKAGE, REHASH, trust
 from runtime.image.assemble.recipes.debian import SLIM
 from runtime.image.assemble.tree import Tree
 from runtime.image.assemble.unpack import slim
@@ -38,11 +39,14 @@ from pip._internal.cli.main import main
 sys.exit(main())
 """
 # Fills the byte code cache of what nearly every program imports, so that no container compiles it at its start.
+USUAL = (
+    "argparse, asyncio, ctypes, dataclasses, datetime, decimal, email.mime.text, hashlib, http.client, http.server, "
+    "inspect, json, logging.config, multiprocessing, pathlib, sqlite3, ssl, subprocess, tempfile, typing, "
+    "urllib.request, uuid, venv, xml.etree.ElementTree, zoneinfo"
+)
 WARM = (
-    "python3 -c 'import argparse, asyncio, concurrent.futures, ctypes, dataclasses, datetime, decimal, email.mime.text, "
-    "hashlib, http.client, http.server, inspect, json, logging.config, multiprocessing, pathlib, sqlite3, ssl, "
-    "subprocess, tempfile, typing, unittest, urllib.request, uuid, venv, xml.etree.ElementTree, zoneinfo' "
-    "&& python3 -m pip --version && python3 -c 'import pip._internal.commands.install' && python3 -c 'import setuptools'"
+    f"{{ python3 -c 'import {USUAL}' & }} && python3 -m pip --version "
+    "&& python3 -c 'import pip._internal.commands.install' && wait $!"
 )
 
 
@@ -52,12 +56,13 @@ def skip(name: str) -> bool:
 
 
 def settled(name: str) -> bool:
-    """Python's scripts only compile every module to byte code, which takes longer than all the rest."""
-    return name.startswith(("python3", "libpython3"))
+    """Python's scripts only compile every module to byte code, which takes longer than all the rest together."""
+    return name.startswith(("python3", "libpython3")) or name == PACKAGE
 
 
 def before(tree: Tree, facts: Facts, *, version: str) -> None:
-    """The place for packages, reachable by Debian's name for it and by everybody else's."""
+    """The place for packages, reachable by Debian's name for it and by everybody else's; authorities."""
+    trust(tree)
     home = f"usr/local/lib/python{version}"
     tree.directory(f"{home}/site-packages")
     tree.link(f"{home}/dist-packages", "site-packages")
@@ -108,6 +113,6 @@ def python(codename: str, version: str, *, small: bool, title: str) -> Recipe:
         skip=skip,
         settled=settled,
         before=partial(before, version=version),
-        script=WARM,
+        script=f"{REHASH} && {WARM}",
     )
     return Recipe(title=title, codename=codename, layers=(SLIM, layer), main="python3", config=config)

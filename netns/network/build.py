@@ -41,7 +41,7 @@ def build_network(run: Path, dns: Sequence[str] = ()) -> Iterator[Callable[[Path
             if not thread.is_alive():
                 _sweep_builds(networks)
                 thread.start()
-            title = f"build-{os.getpid()}-{len(plugged)}"
+            title = f"build-{os.getpid()}-{container[:6]}"
             _plug(
                 networks, netns, EndpointSpec(network=BUILDS.name, container=container, container_name=title)
             )

@@ -96,6 +96,7 @@ class Pipe(asyncio.Protocol):
     def __init__(self, other: Pipe | None = None) -> None:
         self.other = other
         self._transport: asyncio.Transport | None = None
+        self._ended = False
         self._early: list[Callable[[], None]] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -110,8 +111,13 @@ class Pipe(asyncio.Protocol):
             self.other.write(data)
 
     def eof_received(self) -> bool:
+        """Pass the half-close on; when both ends have said all, both are closed."""
+        self._ended = True
         if self.other:
             self.other.finish()
+            if self.other._ended:
+                self.other.lost()
+                return False
         return True
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -36,7 +36,7 @@ class Box:
 
     def __init__(self, number: int) -> None:
         self._process = subprocess.Popen(["unshare", "--net", "sleep", "600"])
-        self.id = f"{number:064x}"
+        self.id = f"{number:02x}" * 32
         self.netns = Path(f"/proc/{self._process.pid}/ns/net")
         home = Path("/proc/self/ns/net").readlink()
         while self.netns.readlink() == home:
@@ -230,7 +230,8 @@ def _nothing_left(before: tuple[set[str], int], run: Path) -> None:
     deadline = time.monotonic() + 5
     while _state()[0] != before[0] and time.monotonic() < deadline:
         time.sleep(0.01)  # the kernel takes veths of dead namespaces away by and by
-    assert _state() == before
+    after = _state()
+    assert after == before, f"left behind: {before} became {after}"
     firewall = Firewall()
     assert firewall.tables() == []
     firewall.close()

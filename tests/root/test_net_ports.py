@@ -159,6 +159,7 @@ def test_a_large_transfer_over_ipv6_arrives_whole(machine: Machine) -> None:
         assert got == size
         listener.close()
         client.close()
+        await asyncio.sleep(0.1)  # both ends were closed: the forwarder notices
 
     asyncio.run(body())
 

@@ -4,7 +4,7 @@ Comes in:  a reference, the store, a Runner for the packages' scripts.
 Goes out:  offers, closest, assemble; errors of ``errors``.
 Not here:  when to assemble rather than pull (image.pull).
 
-The road: catalog > sources > archive (openpgp, fetch) > packages, resolve > supply (deb) > tree, unpack > dpkg.
+The road: catalog > sources > archive (openpgp, fetch) > resolve > supply (deb) > unpack (tree) > dpkg.
 """
 
 from runtime.image.assemble.assembly import LABEL, assemble

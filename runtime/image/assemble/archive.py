@@ -31,11 +31,9 @@ KEYS = "runtime.image.assemble"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """One verified InRelease. files: path to (sha256, size). dated: its ``Date``. by_hash: Acquire-By-Hash."""
+    """One verified InRelease. files: path to (sha256, size). by_hash: Acquire-By-Hash."""
 
     files: Mapping[str, tuple[str, int]]
-    dated: str
-    version: str
     by_hash: bool
 
 
@@ -92,7 +90,7 @@ def _suite(
 
 
 def check(document: bytes, suite: str, keys: Mapping[str, Key], *, check_dates: bool) -> Release:
-    """Verify an InRelease, and that it is of that suite and not expired. Raises SignatureWrong, ArchiveStale."""
+    """Verify an InRelease, of that suite and not expired. Raises SignatureWrong, ArchiveStale."""
     text, _ = verify(document, keys)
     data = fields(text.decode("utf-8", "replace"))
     if suite not in (data.get("Codename"), data.get("Suite")):
@@ -106,8 +104,6 @@ def check(document: bytes, suite: str, keys: Mapping[str, Key], *, check_dates: 
     lines = re.findall(r"^ (\w{64}) +(\d+) (\S+)$", data.get("SHA256", ""), re.M)
     return Release(
         files={name: (digest, int(size)) for digest, size, name in lines},
-        dated=data.get("Date", ""),
-        version=data.get("Version", ""),
         by_hash=data.get("Acquire-By-Hash") == "yes",
     )
 

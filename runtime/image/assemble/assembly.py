@@ -17,8 +17,8 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,7 +53,7 @@ CONFIGURE = "dpkg --force-depends --force-unsafe-io --configure -a && ldconfig"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One layer to be had. hollow: recorded but not unpacked. key: its identity. title: what the user reads."""
+    """One layer to be had. hollow: recorded, not unpacked. key: its identity. title: what the user reads."""
 
     layer: Layer
     title: str
@@ -76,7 +76,8 @@ def assemble(
 
     events:      called from several threads, never from two at once.
     environment: PYCOMPOSE_DEBIAN_MIRROR, PYCOMPOSE_CHECK_VALID_UNTIL and proxies are read from it.
-    Raises NotOffered, MirrorUnreachable, SignatureWrong, ArchiveStale, DigestWrong, ConfigureFailed, StoreFull.
+    Raises NotOffered, MirrorUnreachable, SignatureWrong, ArchiveStale, DigestWrong, ConfigureFailed,
+    StoreFull, DiskFull.
     Nothing is kept of an image that could not be made but downloaded packages.
     """
     offer = catalog.find(reference)

@@ -2,8 +2,8 @@
 
 Comes in:  a reference as a user writes it.
 Goes out:  yes or no, the recipe, or the tags that come closest.
-Not here:  the recipes. A tag is offered only when the version it names is the one that Debian has; where it names a
-           patch release, that is checked against the archive before anything is made (``Offer.exact``).
+Not here:  the recipes. A tag is offered only when the version it names is the one that Debian has; where it
+           names a patch release, that is checked against the archive first (``Offer.exact``).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Offer:
 class Line:
     """The tags of one recipe. versions: first the shortest; suffixes: "" means the bare version.
 
-    open: the last version is the beginning of patch releases that the archive moves through ("15" of "15.20").
+    open: the last version begins patch releases that the archive moves through ("15" of "15.20").
     """
 
     repository: str
@@ -175,7 +175,7 @@ def offers(reference: str) -> bool:
 
 
 def closest(reference: str) -> tuple[str, ...]:
-    """The tags that can be had in place of ``reference``: those of its repository, the likeliest first; else ().
+    """The tags that can be had in place of ``reference``: of its repository, the likeliest first; or none.
 
     Of the same meaning only the shortest spelling is named.
     """

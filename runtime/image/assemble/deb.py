@@ -22,7 +22,7 @@ BLOCK = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One entry of a tar. name: relative, no "./", no trailing "/". kind: tar's typeflag. data: empty but for files."""
+    """One entry of a tar. name: no "./" before, no "/" after. kind: typeflag. data: empty but for files."""
 
     name: str
     kind: str

@@ -1,4 +1,4 @@
-"""What a recipe is: the packages of an image, what is done before and after they are configured, its configuration.
+"""What a recipe is: the packages of an image, what is done around configuring them, its configuration.
 
 Comes in:  nothing.
 Goes out:  Recipe, Need (which packages), and small helpers that recipes share.
@@ -59,7 +59,8 @@ class Layer:
     packages: wished by name; what they depend on comes with them. required: also the whole minimal system.
     hollow:   packages recorded as installed, but not fetched: what needs them works without.
     skip:     files left out. settled: packages whose postinst is not run, because the recipe does its work.
-    layout:   before the first file. before: right after unpacking. script: shell, run in the root after dpkg has configured everything.
+    layout:   before the first file. before: right after unpacking.
+    script:   shell, run in the root after dpkg has configured everything.
     after:    at the end.
     """
 
@@ -105,7 +106,7 @@ def fingerprint() -> str:
 
 
 def add_user(tree: Tree, name: str, uid: int, home: str, shell: str = "/usr/sbin/nologin") -> None:
-    """Add a user and a group of the same name and number, as useradd -r does, before a script picks a number."""
+    """Add a user and a group of the same name and number, before a script picks another number."""
     lines: Sequence[tuple[str, str, int]] = (
         ("etc/passwd", f"{name}:x:{uid}:{uid}::{home}:{shell}\n", 0o644),
         ("etc/group", f"{name}:x:{uid}:\n", 0o644),

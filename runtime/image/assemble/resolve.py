@@ -2,8 +2,8 @@
 
 Comes in:  names, the packages of an archive, what is installed below already.
 Goes out:  the packages to unpack, in the order they were found; or PackageMissing.
-Not here:  versions: an archive is consistent within itself, so only names are looked at; Recommends and Conflicts:
-           recipes are a closed, tested list.
+Not here:  versions: an archive is consistent within itself, so only names are looked at; Recommends and
+           Conflicts: recipes are a closed, tested list.
 Source: Debian Policy 7.2 (Depends, Pre-Depends), 7.5 (virtual packages).
 """
 

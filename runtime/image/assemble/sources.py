@@ -1,7 +1,7 @@
 """Find the Debian archive that this host is configured for.
 
-Comes in:  the codename of a Debian release, the host's /etc (apt's sources and configuration), the environment.
-Goes out:  Sources: where main, -updates and -security of that release are, the proxy, whether dates are checked.
+Comes in:  the codename of a Debian release, the host's /etc (apt's files), the environment.
+Goes out:  Sources: where main, -updates and -security of it are, the proxy, whether dates are checked.
 Not here:  fetching (fetch), trust (openpgp): ``signed-by`` is ignored, only keys that we ship count.
 Source: sources.list(5), apt.conf(5), apt-transport-mirror(1).
 """
@@ -193,7 +193,7 @@ def settings(text: str) -> dict[str, str]:
 
 
 def _proxy(settings: Mapping[str, str], environment: Mapping[str, str], uri: str) -> str:
-    """The proxy for ``uri``: apt's per host, then apt's for the scheme, then the environment; DIRECT is none."""
+    """The proxy for ``uri``: apt's for the host, for the scheme, then the environment; DIRECT is none."""
     parts = urlsplit(uri)
     host, scheme = parts.hostname or "", parts.scheme
     names = (f"acquire::{scheme}::proxy::{host}", f"acquire::{scheme}::proxy")

@@ -9,6 +9,7 @@ and then lower, and links are followed inside the root. A directory that a lower
 the same owner and mode, because overlayfs shows those of the upper one.
 """
 
+# ruff: noqa: PTH101, PTH102, PTH108, PTH115, PTH211 - tens of thousands of files: no Path object for each
 from __future__ import annotations
 
 import os
@@ -31,7 +32,7 @@ class Tree:
         self._parents: dict[str, str] = {"": ""}
 
     def parent(self, name: str, depth: int = 0) -> str:
-        """Make directory ``name`` in upper (mode 0755 if no layer has it); gives its real path in the root."""
+        """Make directory ``name`` in upper (0755 if no layer has it); gives its real path in the root."""
         known = self._parents.get(name)
         if known is not None:
             return known

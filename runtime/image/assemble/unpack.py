@@ -1,7 +1,7 @@
 """Do what ``dpkg --unpack`` does, for many packages at once: files in place, and dpkg's database saying so.
 
 Comes in:  packages taken apart (deb), a Tree.
-Goes out:  files, /var/lib/dpkg/{status,info,triggers}; packages in the state "unpacked", ready to be configured.
+Goes out:  files, /var/lib/dpkg/{status,info,triggers}; packages "unpacked", ready to be configured.
 Not here:  running their scripts (configure). preinst scripts are not run: recipes are a closed, tested list.
 Source: deb-control(5), dpkg(1), deb-triggers(5), /usr/share/doc/dpkg/triggers.txt.
 """
@@ -30,7 +30,7 @@ def everything(name: str) -> bool:
 
 
 def slim(name: str) -> bool:
-    """A ``Skip`` that leaves out what slim images leave out: manuals, translations, documents but copyrights."""
+    """A ``Skip`` for what slim images leave out: manuals, translations, documents but copyrights."""
     return SLIM.fullmatch(name) is not None
 
 
@@ -70,14 +70,14 @@ class Unpacked:
                 tree.entry(entry)
 
     def hollow(self, package: Package, tree: Tree) -> None:
-        """Record a package as installed with no files, so that apt finds the dependency met; it is not fetched."""
+        """Record a package as installed with no files, so that apt finds the dependency met."""
         control = {
             "Package": package.name,
             "Version": package.version,
             "Architecture": package.architecture,
             "Multi-Arch": package.multi_arch,
             "Maintainer": "Debian",
-            "Description": "left out of this image\n Nothing of this package is here; what needs it works without.",
+            "Description": "left out of this image\n Nothing of it is here; what needs it works without.",
         }
         control = {name: value for name, value in control.items() if value}
         tree.file(f"{DATABASE}/info/{_info(control)}.list", "/.\n")

@@ -60,7 +60,7 @@ Acquire::Check-Date "false";
 """
 
 
-# Their scripts restart services after an upgrade, add a user that is there, enable timers of systemd: 1.8 s for nothing.
+# Their scripts restart services, add a user that is there, enable timers of systemd: 1.8 s for nothing.
 SETTLED = ("libc6", "apt", "e2fsprogs")
 
 
@@ -145,10 +145,16 @@ def config(facts: Facts) -> ImageConfig:
 
 
 PACKAGES = ("apt", "usr-is-merged", "debian-archive-keyring")
-FULL = Layer(
-    packages=PACKAGES, required=True, settled=settled, layout=layout, before=before, after=after
+FULL = Layer(packages=PACKAGES, required=True, settled=settled, layout=layout, before=before, after=after)
+SLIM = Layer(
+    packages=PACKAGES,
+    required=True,
+    skip=slim,
+    settled=settled,
+    layout=layout,
+    before=before_slim,
+    after=after,
 )
-SLIM = Layer(packages=PACKAGES, required=True, skip=slim, settled=settled, layout=layout, before=before_slim, after=after)
 
 
 def debian(codename: str, *, small: bool, title: str) -> Recipe:

@@ -3,7 +3,7 @@
 Comes in:  postgresql-N of the release.
 Goes out:  a layer on the slim base with the users, paths and defaults of the official image.
 Not here:  what happens when a container starts (files/postgres-entrypoint.sh).
-LLVM stays out: it is 110 MB and used by the JIT compiler alone, which postgres does without when it is missing.
+LLVM stays out: it is 110 MB and used by the JIT compiler alone, without which postgres works.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def skip(name: str) -> bool:
 
 
 def settled(name: str) -> bool:
-    """Their scripts make a user, dictionaries and a cluster; the first is made here, the others are not wanted."""
+    """Their scripts make a user, dictionaries and a cluster; the first is made here, the rest not wanted."""
     return name.startswith("postgresql") or name in ("locales", "ucf")
 
 

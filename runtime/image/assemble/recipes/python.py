@@ -1,7 +1,7 @@
 """python: the interpreter, pip, setuptools and wheel, usable as in the official image.
 
 Comes in:  python3 of the release and the wheels that its venv module carries.
-Goes out:  a layer on the slim base; python and pip in /usr/local/bin, packages in /usr/local/lib/pythonX.Y/site-packages.
+Goes out:  a layer on the slim base; commands in /usr/local/bin, packages in /usr/local/lib/pythonX.Y/site-packages.
 Not here:  a compiler (python:X.Y-slim has none); python:X.Y adds one as the official image does.
 """
 
@@ -38,10 +38,10 @@ from pip._internal.cli.main import main
 
 sys.exit(main())
 """
-# Fills the byte code cache of what nearly every program imports, so that no container compiles it at its start.
+# Fills the byte code cache of what nearly every program imports, so that no container compiles it.
 USUAL = (
-    "argparse, asyncio, ctypes, dataclasses, datetime, decimal, email.mime.text, hashlib, http.client, http.server, "
-    "inspect, json, logging.config, multiprocessing, pathlib, sqlite3, ssl, subprocess, tempfile, typing, "
+    "argparse, asyncio, ctypes, dataclasses, datetime, decimal, email.mime.text, hashlib, http.client, "
+    "http.server, inspect, json, logging.config, multiprocessing, pathlib, sqlite3, ssl, subprocess, tempfile, typing, "
     "urllib.request, uuid, venv, xml.etree.ElementTree, zoneinfo"
 )
 WARM = (
@@ -56,7 +56,7 @@ def skip(name: str) -> bool:
 
 
 def settled(name: str) -> bool:
-    """Python's scripts only compile every module to byte code, which takes longer than all the rest together."""
+    """Python's scripts only compile every module to byte code, which takes longer than all the rest."""
     return name.startswith(("python3", "libpython3")) or name == PACKAGE
 
 

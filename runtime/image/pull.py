@@ -58,6 +58,8 @@ def pull(
     if policy not in POLICIES:
         raise ImageError(f"'{policy}' is not a way to get images", hint=f"one of: {', '.join(POLICIES)}")
     found = store.find(reference)
+    if found is not None and platform and not _fits(found, platform):
+        found = None
     if found is not None and not refresh:
         return found
     name = parse(reference)
@@ -76,6 +78,10 @@ def pull(
         if policy == "registry":
             raise
         return _assemble(store, name, runner, events, error)
+
+
+def _fits(image: Image, platform: str) -> bool:
+    return f"{image.config.os}/{image.config.architecture}" == "/".join(platform.split("/")[:2])
 
 
 def _assemble(

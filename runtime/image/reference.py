@@ -78,12 +78,12 @@ def parse(text: str) -> Reference:
 
 
 def _check_repository(text: str, path: str) -> None:
+    if re.fullmatch(r"(library/)?[0-9a-f]{64}", path):
+        raise _invalid(text, "64 hex digits are an image id, not a name")
     if _REPOSITORY.fullmatch(path) and len(path) <= 255:
         return
     if _REPOSITORY.fullmatch(path.lower()):
         raise _invalid(text, "the repository must be lower case", hint=f"did you mean '{text.lower()}'?")
-    if re.fullmatch(r"(library/)?[0-9a-f]{64}", path):
-        raise _invalid(text, "64 hex digits are an image id, not a name")
     raise _invalid(text, f"'{path.removeprefix('library/')}' is not a repository name")
 
 

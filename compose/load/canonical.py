@@ -55,6 +55,11 @@ def _service(entry: dict[str, Any], directory: str) -> dict[str, Any]:
             del mount["bind"]["create_host_path"]
     for watch in (entry.get("develop") or {}).get("watch") or ():
         watch.setdefault("exec", {"command": None})
+    for key in ("deploy", "develop", "healthcheck"):
+        if entry.get(key, ()) is None:
+            del entry[key]
+    if entry.get("healthcheck", {}).get("test") == []:
+        del entry["healthcheck"]["test"]
     deploy = entry.get("deploy")
     if deploy is not None:
         deploy.setdefault("resources", {})

@@ -23,9 +23,8 @@ def check(tree: Map, disabled: Collection[str]) -> list[ComposeError]:
     problems = Problems()
     for name in tree.get("services") or ():
         _Service(tree, name, disabled, problems).check()
-    for section in ("networks", "volumes"):
-        for key, entry in (tree.get(section) or Map()).items():
-            _external(tree, section, key, entry or Map(), problems)
+    for key, entry in (tree.get("volumes") or Map()).items():
+        _external(tree, key, entry or Map(), problems)
     for section in ("configs", "secrets"):
         for key, entry in (tree.get(section) or Map()).items():
             _file_object(tree, section, key, entry or Map(), problems)
@@ -47,6 +46,7 @@ class _Service:
         self._mounts()
         self._models()
         self._limits()
+        self._healthcheck()
 
     def _fail(self, message: str, *path: str | int, hint: str = "") -> None:
         full = ("services", self._name, *path)
@@ -138,6 +138,25 @@ class _Service:
             if not device.get("target"):
                 self._fail("has a device without 'target'", "devices", index)
 
+        self._targets()
+
+    def _targets(self) -> None:
+        """No two temporary file systems, nor one and a volume, at the same place."""
+        service = self._service
+        taken = {text.partition(":")[0] for text in service.get("tmpfs") or ()}
+        for index, mount in enumerate(service.get("volumes") or ()):
+            if mount.get("target") in taken:
+                self._fail(f"mounts '{mount['target']}' as volume and as tmpfs", "volumes", index)
+
+    def _healthcheck(self) -> None:
+        test = (self._service.get("healthcheck") or {}).get("test")
+        if test and test[0] not in ("CMD", "CMD-SHELL", "NONE"):
+            self._fail(
+                f"has a healthcheck test that begins with '{test[0]}'",
+                *("healthcheck", "test"),
+                hint="begin the list with CMD, CMD-SHELL or NONE, or write one text",
+            )
+
     def _models(self) -> None:
         for key in self._service.get("models") or ():
             self._reference("models", key, "uses model", "models", key)
@@ -180,17 +199,16 @@ def _close(name: str, known: Collection[str]) -> str:
     return f"did you mean '{close[0]}'?" if close else ""
 
 
-def _external(tree: Map, section: str, key: str, entry: Map, problems: Problems) -> None:
+def _external(tree: Map, key: str, entry: Map, problems: Problems) -> None:
+    """An external volume is as it is: nothing but its name can be given."""
     if not entry.get("external"):
         return
     others = [
         one for one in entry if one not in ("external", "name") and not one.startswith("x-") and entry[one]
     ]
     for one in others:
-        where: Where | None = entry.at.get(one) or place(tree, (section, key))
-        problems.add(
-            f"{section[:-1]} '{key}' is external, so '{one}' cannot be given", (section, key, one), where
-        )
+        where: Where | None = entry.at.get(one) or place(tree, ("volumes", key))
+        problems.add(f"volume '{key}' is external, so '{one}' cannot be given", ("volumes", key, one), where)
 
 
 def _file_object(tree: Map, section: str, key: str, entry: Map, problems: Problems) -> None:

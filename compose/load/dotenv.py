@@ -72,8 +72,10 @@ class _Reader:
         return True
 
     def _inherited(self, name: str) -> str | None:
+        start = self._index
         rest = self._line().strip()
         if rest and not rest.startswith("#"):
+            self._index = start
             self._fail(f"unexpected text '{rest[:40]}' after variable name '{name}'")
         return self._environment.get(name)
 
@@ -102,7 +104,7 @@ class _Reader:
         value = body.replace("\\'", "'") if quote == "'" else self._expand(_unescaped(body))
         rest = self._line().strip()
         if rest and not rest.startswith("#"):
-            self._index -= 1
+            self._index = end
             self._fail(f"unexpected text '{rest[:40]}' behind the closing quote")
         return value
 

@@ -65,9 +65,10 @@ class Assembler:
     def project(self, paths: Sequence[str]) -> Map:
         """Read ``paths`` in order, the later over the earlier."""
         tree = Map()
-        for path in paths:
-            for document in self._documents(path):
-                tree = merge(tree, self._layer(document, path, tree))
+        documents = [(document, path) for path in paths for document in self._documents(path)]
+        for document, path in documents:
+            alone = len(documents) == 1 and "include" not in document
+            tree = merge(tree, self._layer(document, path, tree, alone=alone))
         self._resolve(tree)
         return tree
 
@@ -80,9 +81,12 @@ class Assembler:
             )
         return documents
 
-    def _layer(self, document: Map, path: str, tree: Map) -> Map:
-        """One document on its way from text to a tree that can be merged."""
-        layer = self._written_out(document, self._directory)
+    def _layer(self, document: Map, path: str, tree: Map, *, alone: bool) -> Map:
+        """One document on its way from text to a tree that can be merged.
+
+        alone: nothing will be laid over or under it, so that what is missing now is missing for good.
+        """
+        layer = self._written_out(document, self._directory, alone=alone)
         included = self._included(layer.pop("include", None), path)
         services = layer.get("services")
         services = services.value if isinstance(services, Override) else services
@@ -91,7 +95,7 @@ class Assembler:
                 services[name] = self._extended(services, name, path, tree, ())
         return _imported(included, layer) if included else layer
 
-    def _written_out(self, document: Map, directory: str) -> Map:
+    def _written_out(self, document: Map, directory: str, *, alone: bool = False) -> Map:
         """Interpolated, validated, in long form with absolute paths."""
         from compose.load.validate import validate
 
@@ -99,10 +103,9 @@ class Assembler:
         layer = interpolate(document, self._scope, problems)
         wrong, missing = validate(layer)
         problems.errors += wrong
-        # what is missing may come from another file, but nothing can be done with these
-        problems.errors += [
-            e for e in missing if problems.errors or ".extends" in e.path or "include" in e.path
-        ]
+        # what is missing may come from another file or a base, but nothing can be done without these
+        alone = alone and not _extends(layer)
+        problems.errors += [e for e in missing if alone or problems.errors or _needed(e.path)]
         self._notes.partial |= bool(missing)
         problems.check()
         version = layer.pop("version", None)
@@ -221,6 +224,16 @@ class Assembler:
             for name, value in pairs.items():
                 if value is None:
                     pairs[name] = self._scope.get(name)
+
+
+def _extends(layer: Map) -> bool:
+    services = layer.get("services")
+    entries = services.values() if isinstance(services, Map) else ()
+    return any(isinstance(entry, Map) and "extends" in entry for entry in entries)
+
+
+def _needed(path: str) -> bool:
+    return ".extends" in path or path.startswith("include")
 
 
 def _complete(environment: dict[str, str], paths: list[str], reader: files.Reader, cwd: str) -> None:

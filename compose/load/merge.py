@@ -20,18 +20,19 @@ def merge(base: Map, over: Map) -> Map:
     return _maps(base, over, ())
 
 
-def clean(value: Any) -> Any:
-    """``value`` with resets carried out and overrides unwrapped, where nothing lies below it."""
+def clean(value: Any, path: tuple[str, ...] = ()) -> Any:
+    """``value`` with resets carried out, overrides unwrapped, lists made unique; nothing lies below it."""
     if isinstance(value, Override):
-        return clean(value.value)
+        return clean(value.value, path)
     if isinstance(value, Map):
         result = Map()
         for key, entry in value.items():
             if not isinstance(entry, Reset):
-                result.move(value, key, clean(entry))
+                result.move(value, key, clean(entry, (*path, key)))
         return result
     if isinstance(value, Seq):
-        return Seq((clean(entry), where) for entry, where in value.placed() if not isinstance(entry, Reset))
+        kept = ((entry, where) for entry, where in value.placed() if not isinstance(entry, Reset))
+        return unique(Seq((clean(entry, path), where) for entry, where in kept), path)
     return value
 
 
@@ -46,22 +47,27 @@ def _maps(base: Map, over: Map, path: tuple[str, ...]) -> Map:
             merged = _values(base[key], value, (*path, key))
             result.put(key, merged, over.at.get(key) or base.at.get(key))
         else:
-            result.move(over, key, unique(clean(value), (*path, key)))
+            result.move(over, key, clean(value, (*path, key)))
     return result
 
 
 def _values(base: Any, over: Any, path: tuple[str, ...]) -> Any:
     if isinstance(over, Override):
-        return clean(over)
+        return clean(over, path)
     if isinstance(base, Map) and isinstance(over, Map):
         if path[-1] == "logging" and _drivers_differ(base, over):
-            return clean(over)
+            return clean(over, path)
         return _maps(base, over, path)
-    if isinstance(base, Seq) and isinstance(over, Seq) and path[-1] not in _REPLACED:
-        return unique(Seq([*base.placed(), *clean(over).placed()]), path)
-    if over is None and isinstance(base, Map | Seq) and path[-1] not in _REPLACED:
+    if isinstance(base, Seq) and isinstance(over, Seq) and not _replaced(path):
+        return unique(Seq([*base.placed(), *clean(over, path).placed()]), path)
+    if over is None and isinstance(base, Map | Seq) and not _replaced(path):
         return base
-    return clean(over)
+    return clean(over, path)
+
+
+def _replaced(path: tuple[str, ...]) -> bool:
+    """Whether a later list takes the place of an earlier one instead of being appended."""
+    return path[-1] in _REPLACED or (path[0] == "networks" and path[-1] == "config")
 
 
 def _drivers_differ(base: Map, over: Map) -> bool:
@@ -71,7 +77,7 @@ def _drivers_differ(base: Map, over: Map) -> bool:
 
 def unique(value: Any, path: tuple[str, ...]) -> Any:
     """A list with one entry per key; the later takes the place of the earlier."""
-    if not isinstance(value, Seq) or path[-1] in _REPLACED or path[0] != "services":
+    if not isinstance(value, Seq) or not path or path[-1] in _REPLACED or path[0] != "services":
         return value
     key = _KEYS.get(path[-1], _whole) if len(path) > 2 else _whole
     places: dict[Any, int] = {}

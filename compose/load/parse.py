@@ -17,7 +17,7 @@ import yaml
 from compose.errors import FileInvalid, Where
 from compose.load.tree import Date, Map, Override, Reset, Seq
 
-MAX_DEPTH = 100
+MAX_DEPTH = 200
 MAX_NODES = 2_000_000  # counted after aliases are expanded: an alias bomb ends here
 MAX_BYTES = 32 * 1024 * 1024
 
@@ -46,7 +46,7 @@ def parse(data: bytes, file: str) -> list[Map | None]:
             documents.append(_Builder(file).document(loader.get_node()))
         return documents
     except yaml.MarkedYAMLError as error:
-        raise _syntax_error(error, file) from None
+        raise _syntax_error(error, file, text) from None
     except yaml.YAMLError as error:
         raise FileInvalid(f"not YAML: {error}", where=Where(file)) from None
     except RecursionError:
@@ -74,31 +74,53 @@ def _decode(data: bytes, file: str) -> str:
     return text
 
 
+_SUSPICIOUS = re.compile(r"(?m)^[ \-?]{%d}" % MAX_DEPTH)
+
+
 def _bound_nesting(text: str, file: str) -> None:
-    """Refuse absurd flow nesting before the parser, which recurses, sees it."""
-    if text.count("[") + text.count("{") < 1000 and text.count("- -") < 1000:
+    """Refuse absurd nesting before the composer, which recurses in C, sees it.
+
+    Depth needs as many brackets or columns; only a text that has them is scanned event by event.
+    """
+    if text.count("[") + text.count("{") < MAX_DEPTH and not _SUSPICIOUS.search(text):
         return
-    for number, line in enumerate(text.split("\n"), 1):
-        if re.search(r"(?:[\[{][\s]*(?:[\w\"']+\s*:\s*)?){200}|(?:-\s+){200}", line):
-            raise _too_deep(Where(file, number))
+    loader, depth = _LOADER(text), 0
+    try:
+        while loader.check_event():
+            event = loader.get_event()
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            if depth > MAX_DEPTH:
+                raise _too_deep(Where(file, event.start_mark.line + 1, event.start_mark.column + 1))
+    except yaml.YAMLError:
+        return  # the syntax error is told when the text is read
+    finally:
+        loader.dispose()
 
 
 def _too_deep(where: Where) -> FileInvalid:
     return FileInvalid(f"the file is nested deeper than {MAX_DEPTH} levels", where=where)
 
 
-def _syntax_error(error: yaml.MarkedYAMLError, file: str) -> FileInvalid:
+def _syntax_error(error: yaml.MarkedYAMLError, file: str, text: str) -> FileInvalid:
     mark = error.problem_mark or error.context_mark
     where = Where(file, mark.line + 1, mark.column + 1) if mark else Where(file)
     problem = str(error.problem or error.context or "syntax error")
     hint = ""
-    if "cannot start any token" in problem and "\\t" in problem:
+    if "cannot start any token" in problem and mark and _character(text, mark) == "\t":
         hint = "indent with blanks, not with tabs"
     elif "mapping values are not allowed" in problem:
         hint = "quote a value that contains ': ', and check the indentation of this line"
     elif "undefined alias" in problem:
         hint = "anchors ('&name') have to stand before their aliases, in the same document"
     return FileInvalid(f"not YAML: {problem}", hint=hint, where=where)
+
+
+def _character(text: str, mark: yaml.Mark) -> str:
+    line = text.split("\n")[mark.line]
+    return line[mark.column : mark.column + 1]
 
 
 class _Builder:

@@ -49,6 +49,8 @@ def _one(
     problems: Problems,
     where: Any,
 ) -> Any:
+    if entry is None:
+        return None
     if isinstance(entry, Override):
         return Override(_one(change, entry.value, path, base, problems, where))
     if isinstance(change, tuple):  # first one form, then the attributes in it
@@ -150,9 +152,10 @@ def _depends_on(value: Any, _base: Base) -> Any:
     result = Map()
     entries = keyed(value)
     for name, entry in entries.items():
-        if isinstance(entry, Map) or entry is None:
-            filled = mapping({"condition": "service_started", "required": True, **(entry or {})})
-            entry = filled
+        if entry is None:
+            entry = mapping({"condition": "service_started", "required": True})
+        elif isinstance(entry, Map):
+            entry.setdefault("required", True)
         result.move(entries, name, entry)
     return result
 
@@ -218,6 +221,8 @@ def _device_requests(value: Any, _base: Base) -> Any:
                 item["count"] = -1
             elif isinstance(item.get("count"), str):
                 item["count"] = int(item["count"])
+            if "count" not in item and not item.get("device_ids"):
+                item["count"] = -1
             if "options" in item:
                 item["options"] = pairs(item["options"])
         return item

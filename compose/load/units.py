@@ -70,8 +70,21 @@ def number_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e21 else repr(value)
+        return _float_text(value)
     return "" if value is None else str(value)
+
+
+def _float_text(value: float) -> str:
+    """The shortest decimal; an exponent below -4 or from 6 on is written out, as in ``1e+06``."""
+    if value != value or value in (float("inf"), float("-inf")):
+        return str(value)
+    decimal = Decimal(repr(value)).normalize()
+    exponent = decimal.adjusted()
+    if value and not -4 <= exponent < 6:
+        digits = "".join(map(str, decimal.as_tuple().digits))
+        mantissa = digits[0] + ("." + digits[1:] if digits[1:] else "")
+        return f"{'-' if value < 0 else ''}{mantissa}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
+    return f"{decimal:f}"
 
 
 def words(text: str) -> list[str]:

@@ -27,6 +27,7 @@ _PATTERNS = {
     "container_name": "is not a container name: two or more letters, digits, '_', '.' or '-'",
     "pull_policy": "is not one of always, never, missing, build, daily, weekly, every_<duration>",
 }
+_STRICT = ("depends_on", "volumes_from", "security_opt", "device_cgroup_rules", "group_add", "models")
 Path = Sequence[str | int]
 
 
@@ -48,9 +49,17 @@ def validate(tree: Map) -> tuple[list[ComposeError], list[ComposeError]]:
     wrong: list[ComposeError] = []
     missing: list[ComposeError] = []
     for error in _leaves(_validator().iter_errors(plain(tree))):
-        into = missing if error.kind.name == "required" else wrong
+        if error.kind.name == "uniqueItems" and list(error.instance_path)[-1] not in _STRICT:
+            continue  # the same entry twice counts once, as everywhere in merging
+        later = error.kind.name == "required" or (_is_null(error) and len(list(error.instance_path)) > 2)
+        into = missing if later else wrong
         into += _explain(error, tree)
     return wrong, missing
+
+
+def _is_null(error: Any) -> bool:
+    """Whether an attribute is empty: laid over another file it changes nothing."""
+    return error.instance is None and error.kind.name in ("type", "anyOf")
 
 
 def _leaves(errors: Any) -> Iterator[Any]:
@@ -88,8 +97,8 @@ def _explain(error: Any, tree: Map) -> list[ComposeError]:
 def _sentence(kind: str, error: Any, path: Path) -> tuple[str, str]:
     name, value = _name(path), error.instance
     if kind in ("type", "anyOf"):
-        wanted = sorted(set(_types(error)), key=list(_KINDS).index)
-        words = " or ".join(_KINDS[one] for one in wanted)
+        wanted = _wanted(error)
+        words = "a single value" if len(wanted) > 3 else " or ".join(_KINDS[one] for one in wanted)
         hint = "quote it" if "string" in wanted and isinstance(value, int | float) else ""
         if value is None and wanted != ["null"]:
             return f"{name} is empty; it has to be {words}", hint
@@ -115,10 +124,20 @@ def _name(path: Path) -> str:
     """The attribute as a person calls it: ``'ports[0]'``."""
     if not path:
         return "the file"
+    if len(path) == 2:
+        return f"'{dotted(path)}'"
     start = len(path) - 1
     while start > 0 and isinstance(path[start], int):
         start -= 1
     return f"'{dotted(path[start:])}'"
+
+
+def _wanted(error: Any) -> list[str]:
+    """The types that would do; text that stands for a number or a boolean goes without saying."""
+    types = set(_types(error))
+    if types & {"number", "integer", "boolean"} and types <= {"string", "number", "integer", "boolean"}:
+        types -= {"string"}
+    return sorted(types, key=list(_KINDS).index)
 
 
 def _types(error: Any) -> Iterator[str]:
@@ -161,14 +180,15 @@ def _unknown(key: str, path: list[str | int], error: Any, tree: Map) -> ComposeE
 
 def _known(error: Any) -> list[str]:
     """The attributes that the failing part of the schema knows."""
-    location = error.absolute_keyword_location or ""
-    file, _, pointer = location.rpartition("#")
-    schema: Any = _schemas().get(file.rpartition("/")[2])
-    for step in [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:-1]]:
-        if isinstance(schema, list):
-            schema = schema[int(step)]
-        elif isinstance(schema, dict) and step in schema:
-            schema = schema[step]
+    schemas_ = _schemas()
+    file, schema = schemas_[""], schemas_[""]
+    for step in list(error.evaluation_path)[:-1]:
+        if step == "$ref":
+            name, _, pointer = schema["$ref"].partition("#")
+            file = schemas_[name] if name else file
+            schema = file
+            for part in pointer.split("/")[1:]:
+                schema = schema[part]
         else:
-            return []
-    return list(schema.get("properties", ())) if isinstance(schema, dict) else []
+            schema = schema[step]
+    return list(schema.get("properties", ()))

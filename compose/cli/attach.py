@@ -9,6 +9,7 @@ takes over.
 """
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from compose.model.project import Project
 
 INTERRUPTED = 130
+RECORD_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,17 +61,40 @@ class Watch:
         self.follower = follower
         self.wanted = wanted
         self.containers: list[Container] = []
+        self._unrecorded: dict[str, float] = {}
+        self._running: set[str] = set()
+        self._watched: set[str] = set()
         self._told = {key for key in map(_ending, self._look()) if key}
 
     def _look(self) -> list[Container]:
+        """Read the state of all; what is new is watched first and read again, so that no change is missed."""
         run = self.places.project_run(self.project)
         for directory in (self.places.run, run, run / "containers"):
             self.follower.watch(directory)
-        found = [c for c in containers.of_project(self.places, self.project) if self.wanted(c)]
+        while True:
+            found = [c for c in containers.of_project(self.places, self.project) if self.wanted(c)]
+            new = {c.spec.id for c in found} - self._watched
+            if not new:
+                break
+            for id in new:
+                self.follower.watch(Path(run, "containers", id))
+            self._watched |= new
         for container in found:
-            self.follower.watch(Path(run, "containers", container.spec.id))
+            self._note(container)
         self.containers = found
         return found
+
+    def _note(self, container: Container) -> None:
+        """A container that we saw run and that has ended may wait a moment for its exit record."""
+        id = container.spec.id
+        if container.running:
+            self._running.add(id)
+            self._unrecorded.pop(id, None)
+        elif container.state.exit is not None:
+            self._running.discard(id)
+            self._unrecorded.pop(id, None)
+        elif id in self._running:
+            self._unrecorded.setdefault(id, time.monotonic() + RECORD_SECONDS)
 
     def endings(self) -> list[Container]:
         """Look again; containers that have ended since the last call."""
@@ -84,8 +109,13 @@ class Watch:
 
     @property
     def active(self) -> bool:
-        """Something runs, or will again by its restart policy."""
-        return any(c.running or c.status == "restarting" for c in self.containers)
+        """Something runs, or will again by its restart policy, or its exit record is still being written."""
+        return self.pending or any(c.running or c.status == "restarting" for c in self.containers)
+
+    @property
+    def pending(self) -> bool:
+        """An exit record is to be expected; its monitor may have been killed, so not for ever."""
+        return any(time.monotonic() < limit for limit in self._unrecorded.values())
 
 
 def _ending(container: Container) -> tuple[str, float] | None:
@@ -123,7 +153,7 @@ def follow_logs(
             printer.lines(line for line in lines if not until or line.time <= until)
             if not watch.active or (until and lines and lines[-1].time > until):
                 break
-            if follower.wait():
+            if follower.wait(timeout=RECORD_SECONDS if watch.pending else None) or watch.pending:
                 watch.endings()
         printer.lines(line for name in printer.shown for line in follower.last_words(name))
 
@@ -204,21 +234,27 @@ class _Stay:
         self, courier: Courier, on_event: Callable[[Event], None], *, until_done: bool = False
     ) -> None:
         """Print and tell until nothing is active any more, or (``until_done``) the request is answered."""
+        changed = True
         while True:
             if not courier.done:
                 for event in courier.events():
                     on_event(event)
+                changed |= courier.done
             if courier.done:
                 self._announce()
             if self.announced:
                 self.printer.lines(self.follower.lines())
-            self._tell_endings()
+            if changed or self.watch.pending:
+                self._tell_endings()
             if courier.done and (until_done or self.aborted or not self.watch.active):
                 return
             if self.aborted and not until_done:
                 courier.cancel()
                 return
-            self.follower.wait(*(() if courier.done else (courier.fileno(),)))
+            changed = self.follower.wait(
+                *(() if courier.done else (courier.fileno(),)),
+                timeout=RECORD_SECONDS if self.watch.pending else None,
+            )
 
     def _up(self, event: Event) -> None:
         """While it comes up: progress until the first start, then only what matters amid the output."""

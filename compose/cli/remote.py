@@ -68,6 +68,7 @@ class Courier:
             os.close(self._read)
             _carry(write, scope, project, verb, arguments, fds)
         os.close(write)
+        client.cancel_prestart()  # the child has it now; our ends of its pipes would keep it waiting
         os.set_blocking(self._read, False)
         self._rest = b""
         self.done = False

@@ -73,12 +73,10 @@ class Watch:
             self.follower.watch(directory)
         while True:
             found = [c for c in containers.of_project(self.places, self.project) if self.wanted(c)]
-            new = {c.spec.id for c in found} - self._watched
-            if not new:
+            there = {c.spec.id for c in found if self.follower.watch(Path(run, "containers", c.spec.id))}
+            if there <= self._watched:
                 break
-            for id in new:
-                self.follower.watch(Path(run, "containers", id))
-            self._watched |= new
+            self._watched |= there
         for container in found:
             self._note(container)
         self.containers = found
@@ -114,8 +112,12 @@ class Watch:
 
     @property
     def pending(self) -> bool:
-        """An exit record is to be expected; its monitor may have been killed, so not for ever."""
-        return any(time.monotonic() < limit for limit in self._unrecorded.values())
+        """Something is about to be written down: how a container ended, or whether it is started again.
+
+        Not for ever: whoever writes it may have been killed.
+        """
+        guessed = any(c.status == "restarting" and c.undecided for c in self.containers)
+        return guessed or any(time.monotonic() < limit for limit in self._unrecorded.values())
 
 
 def _ending(container: Container) -> tuple[str, float] | None:

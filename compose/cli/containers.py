@@ -6,6 +6,7 @@ Not here:  laying out (``table``), the truth about processes (``runtime.state``)
 """
 
 import json
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from runtime.spec import ContainerSpec, ContainerState
 
 LABEL = "com.docker.compose."
 IMAGE_NAME = "io.pycompose.image-name"
+TO_SAY_SO = 1.0  # seconds the engine may take to write down whether it restarts a container
 STATES = ("paused", "restarting", "removing", "running", "dead", "created", "exited")
 
 
@@ -66,9 +68,28 @@ class Container:
     @property
     def status(self) -> str:
         """The one word for its state, "restarting" while the engine waits to start it again."""
-        if self.state.status == "exited" and self.facts.get("restarting"):
-            return "restarting"
-        return self.state.status
+        return "restarting" if self.state.status == "exited" and self._restarts() else self.state.status
+
+    def _restarts(self) -> bool:
+        """Whether the engine is to start it again: it says so, or has had no time yet to say anything."""
+        end = self.state.exit
+        if end is None or self.facts.get("stopped"):
+            return False
+        fresh = time.time() - end.at < TO_SAY_SO
+        if not fresh or self.facts.get("restarting"):
+            return bool(self.facts.get("restarting"))
+        restart = self.launch().get("restart", "no")
+        if restart == "no":
+            return False
+        from runtime.policy.restart import decide
+
+        return decide(restart, end, int(self.facts.get("restarts", 0)), 0.0, False) is not None
+
+    @property
+    def undecided(self) -> bool:
+        """Its end is so fresh that what the engine will do about it is only guessed."""
+        end = self.state.exit
+        return bool(end and self.state.status == "exited" and time.time() - end.at < TO_SAY_SO)
 
     @property
     def health(self) -> str:

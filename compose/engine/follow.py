@@ -124,14 +124,18 @@ class Follower:
             if suffix == ".log" and name not in self._files and self.wanted(name):
                 self._files[name] = _File(self.logs / entry.name, name, at_end=at_end)
 
-    def watch(self, directory: Path) -> None:
-        """Wake up as well when a file or directory appears in ``directory`` or goes; again is harmless."""
+    def watch(self, directory: Path) -> bool:
+        """Wake up as well when a file or directory appears in ``directory`` or goes; again is harmless.
+
+        Gives False when there is no such directory.
+        """
         try:
             inotify_add_watch(
                 self._inotify, directory, Mask.MOVED_TO | Mask.CREATE | Mask.DELETE | Mask.ONLYDIR
             )
         except FileNotFoundError:
-            return
+            return False
+        return True
 
     def wait(self, *others: int, timeout: float | None = None) -> bool:
         """Sleep until something happened, one of ``others`` is readable, or ``timeout`` seconds passed.

@@ -198,10 +198,10 @@ class Keeper:
         if ran_for >= 10:
             self._attempts = 0
         delay = restart.decide(self.launch.restart, record, self._attempts, ran_for, self.stopped)
-        self._save()
-        self.shop.emit(self._exit_event(record, delay))
         if delay is not None:
             self._restart_task = asyncio.ensure_future(self._restart(delay))
+        self._save()
+        self.shop.emit(self._exit_event(record, delay))
         self.shop.touch()
 
     def _exit_event(self, record: ExitRecord, delay: float | None) -> dict[str, Any]:
@@ -225,6 +225,7 @@ class Keeper:
         delay = restart.decide(self.launch.restart, self.exit, self._attempts, 0.0, self.stopped)
         if delay is not None:
             self._restart_task = asyncio.ensure_future(self._restart(delay))
+        self._save()
 
     async def _restart(self, delay: float) -> None:
         await asyncio.sleep(delay)
@@ -241,6 +242,8 @@ class Keeper:
             self.shop.emit(warning(f"{self.name} cannot be restarted: {getattr(error, 'message', error)}"))
         finally:
             self._restart_task = None
+            if not self.running:
+                self._save()
             self.shop.touch()
         self.shop.emit({"event": "restart", "name": self.name, "service": self.launch.service})
 
@@ -305,6 +308,7 @@ class Keeper:
                 "health_log": self.health_log,
                 "restarts": self.restarts,
                 "stopped": self.stopped,
+                "restarting": self._restart_task is not None and not self.running,
                 "ports": self.ports,
             },
         )

@@ -73,10 +73,12 @@ class Log:
             os.ftruncate(self.fd, size)
             self.size = size
 
+    def fits(self, size: int) -> bool:
+        """Whether ``size`` more bytes stay within the limit; an empty file takes anything."""
+        return not self.limit or not self.size or self.size + size <= self.limit
+
     def append(self, data: bytes) -> None:
-        """Append all of ``data``; rotates first when it would pass the limit."""
-        if self.limit and self.size and self.size + len(data) > self.limit:
-            self._rotate()
+        """Append all of ``data``."""
         view = memoryview(data)
         while view:
             view = view[os.write(self.fd, view) :]
@@ -86,7 +88,8 @@ class Log:
         """Close the file."""
         os.close(self.fd)
 
-    def _rotate(self) -> None:
+    def rotate(self) -> None:
+        """Begin a new file; the oldest of ``files`` goes."""
         os.close(self.fd)
         names = [self.path, *(self.path.with_name(f"{self.path.name}.{n}") for n in range(1, self.files))]
         for older, newer in zip(reversed(names), list(reversed(names))[1:], strict=False):
@@ -128,6 +131,11 @@ class Record:
         rows = b"".join(_STREAM.pack(*row) for row in self.streams)
         self._map[:] = _HEAD.pack(log_size) + rows
 
+    def moved(self) -> None:
+        """The log was rotated: whatever is in the new file before the next ``logged`` does not count."""
+        self.log_size = 0
+        _HEAD.pack_into(self._map, 0, 0)
+
     def consumed(self, stream: int) -> None:
         """What was logged of ``stream`` has left the pipe."""
         now = self.streams[stream]
@@ -163,9 +171,16 @@ class PipeSource:
         data = self._look(CHUNK)
         if not data:
             return False
-        if len(data) == CHUNK:  # more is waiting: end at a line, so that lines stay whole
+        data = data[: data.rfind(b"\n") + 1] or data  # the rest of a line may come in a moment
+        out = lines(data, STREAMS[self._stream], time.time_ns())
+        while self._log.limit and len(out) > self._log.limit and len(data) > 1:
+            data = data[: len(data) // 2]
             data = data[: data.rfind(b"\n") + 1] or data
-        self._log.append(lines(data, STREAMS[self._stream], time.time_ns()))
+            out = lines(data, STREAMS[self._stream], time.time_ns())
+        if not self._log.fits(len(out)):
+            self._log.rotate()
+            self._record.moved()
+        self._log.append(out)
         self._record.logged(self._stream, data, self._log.size)
         self._consume(len(data))
         self._record.consumed(self._stream)
@@ -206,8 +221,10 @@ class TerminalSource:
             data = os.read(self.fd, CHUNK)
         except BlockingIOError:
             return False
-        if data:
-            self._log.append(lines(data, STREAMS[0], time.time_ns()))
+        out = lines(data, STREAMS[0], time.time_ns())
+        if not self._log.fits(len(out)):
+            self._log.rotate()
+        self._log.append(out)
         return bool(data)
 
     def close(self) -> None:

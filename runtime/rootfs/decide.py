@@ -165,15 +165,13 @@ def _dev(spec: ContainerSpec, ipc_mounts: str) -> Iterator[MountOp]:
 
 def _shared_memory(spec: ContainerSpec, ipc_mounts: str) -> Iterator[MountOp]:
     if spec.namespaces.ipc == "host":
-        for target in ("/dev/shm", "/dev/mqueue"):
-            yield MountOp(kind="bind", target=target, source=target, flags=Mount.REC)
-        return
-    yield MountOp(kind="mount", target="/dev/mqueue", fstype="mqueue", flags=SAFE)
-    if ipc_mounts:
+        yield MountOp(kind="bind", target="/dev/shm", source="/dev/shm", flags=Mount.REC)
+    elif ipc_mounts:
         yield MountOp(kind="shm", target="/dev/shm", source=ipc_mounts)
     elif spec.namespaces.ipc != "none":
         data = f"mode=1777,size={spec.shm_size}"
         yield MountOp(kind="mount", target="/dev/shm", fstype="tmpfs", flags=SAFE, data=data)
+    yield MountOp(kind="mount", target="/dev/mqueue", fstype="mqueue", flags=SAFE)
 
 
 def _etc(spec: ContainerSpec) -> Iterator[MountOp]:

@@ -237,7 +237,7 @@ class _Build:
         return self.spec.no_cache or (bool(stage.name) and stage.name in self.spec.no_cache_filter)
 
     def _layers(self, state: State) -> list[Path]:
-        return [self.store.layer(name) for name in state.layers]
+        return list(self.store.stack(state.layers))
 
     def _workdir(self, state: State, instruction: Instruction, stage: Stage) -> None:
         word = state.expand(instruction.rest)

@@ -213,7 +213,7 @@ def _write_docker(store: Store, images: Sequence[tuple[Image, str]], home: Path)
     entries = []
     for image, _ in images:
         diffs = []
-        for place in image.layers:
+        for place in map(store.layer, image.layer_ids):
             digest = _write(home / "part", layer.pack(place))
             (home / digest[7:]).mkdir(exist_ok=True)
             (home / "part").rename(home / digest[7:] / "layer.tar")
@@ -232,10 +232,9 @@ def _write_layout(store: Store, images: Sequence[tuple[Image, str]], home: Path)
     (home / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
     entries = []
     for image, text in images:
-        states = [hashlib.sha256() for _ in image.layers]
-        packed = [
-            _counted(layer.pack(place), state) for place, state in zip(image.layers, states, strict=True)
-        ]
+        states = [hashlib.sha256() for _ in image.layer_ids]
+        places = [store.layer(diff) for diff in image.layer_ids]
+        packed = [_counted(layer.pack(place), state) for place, state in zip(places, states, strict=True)]
         layers = [_blob(blobs, gzip(chunks), f"{OCI_LAYER}+gzip") for chunks in packed]
         diffs = ["sha256:" + state.hexdigest() for state in states]
         config = _blob(blobs, [_with_layers(store.blob(image.id), diffs)], OCI_CONFIG)

@@ -93,7 +93,8 @@ class Image:
     """One image of the store.
 
     id:         "sha256:..." of its configuration. references: full spellings that name it, sorted.
-    layers:     directories in overlayfs form, lowest first; layer_ids: their diffIDs.
+    layers:     directories in overlayfs form to be mounted, lowest first, none twice.
+    layer_ids:  diffIDs as the configuration lists them; one may come twice.
     size:       bytes of the unpacked layers together. created: seconds since the epoch, 0 for unknown.
     digests:    "sha256:..." of the manifests it was pulled by.
     """

@@ -102,7 +102,7 @@ class Store:
         return Image(
             id=row.id,
             references=row.references,
-            layers=tuple(self.layer(layer) for layer in layer_ids),
+            layers=self.stack(layer_ids),
             layer_ids=layer_ids,
             config=config,
             size=row.size,
@@ -147,6 +147,15 @@ class Store:
     def layer(self, diff_id: str) -> Path:
         """Where the layer ``diff_id`` is, or would be: a directory in overlayfs form."""
         return self.root / "layers" / _digits(diff_id) / "diff"
+
+    def stack(self, layer_ids: Iterable[str]) -> tuple[Path, ...]:
+        """The directories to mount for these layers, lowest first.
+
+        A layer that comes twice stands only at its upper place: overlayfs refuses it twice (ELOOP), and whatever
+        the lower one shows or hides, the upper one does again.
+        """
+        upper_first = dict.fromkeys(reversed(tuple(layer_ids)))
+        return tuple(self.layer(layer) for layer in reversed(upper_first))
 
     def has_layer(self, diff_id: str) -> bool:
         """Whether the layer is there, whole."""

@@ -1,0 +1,191 @@
+"""Archives and registries of others: docker-registry and skopeo from Debian, where they are installed."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import ImageError
+from runtime.image import archive, layer
+from runtime.image.errors import RegistryDenied
+from runtime.image.manifest import Image, ImageConfig
+from runtime.image.pull import pull
+from runtime.image.store import Store
+
+pytestmark = pytest.mark.root
+
+
+def has(*programs: str) -> None:
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"no {program} here: apt-get install docker-registry skopeo apache2-utils")
+
+
+def store_with(root: Path, name: str = "local/app:1") -> tuple[Store, Image]:
+    """An image of two layers, with a hard link, a whiteout, a set-id program and an attribute."""
+    store = Store(root)
+    layers = []
+    for n in range(2):
+        with store.ingest() as work:
+            diff = work / "diff"
+            (diff / "etc").mkdir(parents=True)
+            (diff / f"etc/file{n}").write_text(f"text {n}\n" * 1000)
+            os.link(diff / f"etc/file{n}", diff / f"twin{n}")
+            if n:
+                os.mknod(diff / "etc/file0", 0o600 | 0o020000, 0)
+                os.setxattr(diff / "etc", "trusted.overlay.opaque", b"y")
+            (diff / "sudo").write_text("x")
+            os.chown(diff / "sudo", 0, 5)
+            (diff / "sudo").chmod(0o6755)
+            made = layer.digest(diff)
+            store.commit_layer(diff, made.diff_id, size=made.size)
+            layers.append(made.diff_id)
+    return store, store.put_image(ImageConfig(cmd=("sh",), env=("A=b",)), layers, [name])
+
+
+@pytest.mark.parametrize("form", ["docker-archive", "oci"])
+def test_an_image_survives_saving_and_loading(scratch: Path, form: str) -> None:
+    store, image = store_with(scratch / "one")
+    out = io.BytesIO()
+    archive.save(store, ["local/app:1"], out, form=form)
+    out.seek(0)
+    other = Store(scratch / "two")
+    (loaded,) = archive.load(other, out)
+    assert (loaded.id, loaded.layer_ids, loaded.references) == (image.id, image.layer_ids, image.references)
+    assert [layer.digest(place).diff_id for place in loaded.layers] == list(image.layer_ids)
+    assert (loaded.layers[1] / "sudo").stat().st_mode & 0o7777 == 0o6755
+
+
+def test_a_directory_is_loaded_as_well(scratch: Path) -> None:
+    store, image = store_with(scratch / "one")
+    with (scratch / "x.tar").open("wb") as out:
+        archive.save(store, ["local/app:1"], out, form="oci")
+    with tarfile.open(scratch / "x.tar") as packed:
+        packed.extractall(scratch / "layout", filter="data")
+    (loaded,) = archive.load(Store(scratch / "two"), scratch / "layout")
+    assert loaded.id == image.id
+
+
+@pytest.mark.parametrize("damage", ["manifest.json", "layer", "missing", "other", "escape"])
+def test_a_damaged_archive_is_refused_and_leaves_nothing(scratch: Path, damage: str) -> None:
+    store, image = store_with(scratch / "one")
+    with (scratch / "x.tar").open("wb") as out:
+        archive.save(store, ["local/app:1"], out)
+    home = scratch / "open"
+    with tarfile.open(scratch / "x.tar") as packed:
+        packed.extractall(home, filter="data")
+    first = home / image.layer_ids[0][7:] / "layer.tar"
+    if damage == "manifest.json":
+        (home / "manifest.json").write_text('[{"Config": 1}]')
+    elif damage == "layer":
+        first.write_bytes(first.read_bytes().replace(b"text 0", b"text x", 1))
+    elif damage == "missing":
+        first.unlink()
+    elif damage == "other":
+        (home / "manifest.json").unlink()
+    else:
+        first.unlink()
+        first.symlink_to("/etc/passwd")
+    other = Store(scratch / "two")
+    with pytest.raises(ImageError):
+        archive.load(other, home)
+    assert other.images() == []
+    assert [path for path in (other.root / "ingest").iterdir() if path.is_dir()] == []
+
+
+@pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])
+def test_skopeo_reads_what_is_saved_and_what_it_writes_is_loaded(scratch: Path, kind: str) -> None:
+    has("skopeo")
+    store, image = store_with(scratch / "one")
+    with (scratch / "ours.tar").open("wb") as out:
+        archive.save(store, ["local/app:1"], out, form="oci" if kind == "oci-archive" else kind)
+    theirs = f"{kind}:{scratch}/theirs.tar" + (":local/app:1" if kind == "docker-archive" else "")
+    skopeo("copy", f"{kind}:{scratch}/ours.tar", theirs)
+    (loaded,) = archive.load(Store(scratch / "two"), scratch / "theirs.tar")
+    assert loaded.layer_ids == image.layer_ids
+
+
+def skopeo(*words: str) -> None:
+    done = subprocess.run(["skopeo", "--insecure-policy", *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def docker_registry(home: Path, *, auth: bool) -> Iterator[str]:
+    """Debian's docker-registry on a free port of 127.0.0.1; bob's password is secret."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    config = {
+        "version": 0.1,
+        "log": {"level": "error"},
+        "storage": {"filesystem": {"rootdirectory": str(home / "registry")}},
+        "http": {"addr": address},
+    }
+    if auth:
+        subprocess.run(
+            ["htpasswd", "-Bbc", str(home / "passwd"), "bob", "secret"], check=True, capture_output=True
+        )
+        config["auth"] = {"htpasswd": {"realm": "test", "path": str(home / "passwd")}}
+    (home / "registry.json").write_text(json.dumps(config))
+    with subprocess.Popen(
+        ["docker-registry", "serve", str(home / "registry.json")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as server:
+        try:
+            wait_for(address)
+            yield address
+        finally:
+            server.kill()
+
+
+def wait_for(address: str) -> None:
+    host, _, port = address.partition(":")
+    for _ in range(200):
+        try:
+            socket.create_connection((host, int(port)), 1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError("docker-registry does not start")
+
+
+@pytest.mark.parametrize("auth", [False, True])
+@pytest.mark.parametrize("format", ["oci", "v2s2"])
+def test_an_image_comes_from_debians_registry(
+    scratch: Path, auth: bool, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has("docker-registry", "skopeo", "htpasswd")
+    store, image = store_with(scratch / "one")
+    with (scratch / "ours.tar").open("wb") as out:
+        archive.save(store, ["local/app:1"], out)
+    monkeypatch.setenv("HOME", str(scratch))
+    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+    with docker_registry(scratch, auth=auth) as address:
+        login = ["--dest-creds=bob:secret"] if auth else []
+        words = [*login, "--dest-tls-verify=false", f"--format={format}"]
+        skopeo("copy", *words, f"docker-archive:{scratch}/ours.tar", f"docker://{address}/app:1")
+        other = Store(scratch / "two")
+        if auth:
+            with pytest.raises(RegistryDenied):
+                pull(other, f"{address}/app:1")
+            (scratch / ".docker").mkdir()
+            word = base64.b64encode(b"bob:secret").decode()
+            (scratch / ".docker/config.json").write_text(json.dumps({"auths": {address: {"auth": word}}}))
+        pulled = pull(other, f"{address}/app:1")
+        assert pulled.layer_ids == image.layer_ids
+        again = pull(Store(scratch / "three"), f"{address}/app@{pulled.digests[0]}")
+        assert again.id == pulled.id

@@ -203,6 +203,7 @@ def _furnish(outside: Box) -> None:
     script = f"""set -e
     mount --make-rprivate /
     mount -t sysfs sysfs /sys
+    echo 0 >/proc/sys/net/ipv4/ip_forward
     ip link set lo up
     ip link add up0 mtu 1400 type veth peer name eth0 mtu 1400 netns {outside.pid}
     ip address add {HOST4}/24 dev up0

@@ -68,16 +68,15 @@ class Container:
     @property
     def status(self) -> str:
         """The one word for its state, "restarting" while the engine waits to start it again."""
-        return "restarting" if self.state.status == "exited" and self._restarts() else self.state.status
+        down = self.state.status in ("exited", "created")
+        return "restarting" if down and self._restarts() else self.state.status
 
     def _restarts(self) -> bool:
         """Whether the engine is to start it again: it says so, or has had no time yet to say anything."""
         end = self.state.exit
-        if end is None or self.facts.get("stopped"):
-            return False
-        fresh = time.time() - end.at < TO_SAY_SO
-        if not fresh or self.facts.get("restarting"):
-            return bool(self.facts.get("restarting"))
+        said = bool(self.facts.get("restarting"))
+        if said or end is None or self.facts.get("stopped") or time.time() - end.at > TO_SAY_SO:
+            return said
         restart = self.launch().get("restart", "no")
         if restart == "no":
             return False

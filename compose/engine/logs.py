@@ -128,30 +128,29 @@ def _last(paths: Sequence[Path], name: str, count: int) -> list[Line]:
     data = b""
     for path in reversed(paths):
         data = _end(path, count, data)
-        if _full(data) > count:
+        if _records(data) > count:
             break
     joiner = Joiner(name)
     lines = [*joiner.feed(data), *joiner.flush()]
     return lines[-count:]
 
 
-def _full(data: bytes) -> int:
-    return data.count(b" F ")
-
-
 def _end(path: Path, count: int, after: bytes) -> bytes:
-    """Blocks from the end of ``path`` in front of ``after``, until they surely hold ``count`` lines."""
+    """What stands at the end of ``path`` and in front of ``after``, so much that it surely holds ``count`` lines.
+
+    Each step back is twice as long as the one before, so that counting again costs no more than reading.
+    """
     try:
         file = path.open("rb", buffering=0)
     except FileNotFoundError:
         return after
     with file:
-        at = file.seek(0, os.SEEK_END)
+        at, step = file.seek(0, os.SEEK_END), BLOCK
         while at and _records(after) <= count:
-            step = min(BLOCK, at)
-            at -= step
+            size = min(step, at)
+            at, step = at - size, step * 2
             file.seek(at)
-            after = (file.read(step) or b"") + after
+            after = (file.read(size) or b"") + after
         # cut to whole records: the first one may have begun before
         return after[after.index(b"\n") + 1 :] if at and b"\n" in after else after
 

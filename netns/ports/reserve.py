@@ -111,10 +111,8 @@ class Reservations:
             four = six = None
             if wants_four:
                 four = undo.enter_context(self._socket(port, socket.AF_INET))
-                port = replace(port, published=four.getsockname()[1])
             if wants_six and socket.has_ipv6 and (port.host_ip or Path("/proc/net/if_inet6").exists()):
                 six = undo.enter_context(self._socket(port, socket.AF_INET6))
-                port = replace(port, published=six.getsockname()[1])
             undo.pop_all()
         where = port.host_ip.replace(":", "_").replace("/", "_") or "any"
         note = self._notes / f"{port.protocol}-{port.published}-{where}.json"
@@ -187,9 +185,19 @@ def fits(wanted: PortSpec, held: PortSpec) -> bool:
     return same and wanted.published <= held.published <= last
 
 
+def _ephemeral(port: PortSpec) -> int:
+    """A port the kernel calls free. Bound by number afterwards: a number that the kernel chose while
+    binding is given back when a listening socket is shut down (SOCK_BINDPORT_LOCK)."""
+    family = socket.AF_INET6 if ":" in port.host_ip else socket.AF_INET
+    with socket.socket(family, _KINDS[port.protocol]) as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
+
+
 def _candidates(port: PortSpec) -> Iterator[int]:
     if port.published == 0:
-        yield from [0] * _EPHEMERAL_TRIES
+        for _ in range(_EPHEMERAL_TRIES):
+            yield _ephemeral(port)
     else:
         yield from range(port.published, max(port.published, port.last_published) + 1)
 

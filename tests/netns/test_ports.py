@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -93,10 +94,12 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 def test_half_closed_connections_are_forwarded_and_stop_listens_no_more() -> None:
     async def body() -> None:
         server = await asyncio.start_server(echo, LOCAL, 0)
+        with socket.socket() as probe:
+            probe.bind((LOCAL, 0))
+            at = probe.getsockname()[1]
         held = socket.socket()
         held.setblocking(False)
-        held.bind((LOCAL, 0))
-        at = held.getsockname()[1]
+        held.bind((LOCAL, at))
         for _ in range(2):
             running = forward(asyncio.get_running_loop(), held, LOCAL, server.sockets[0].getsockname()[1])
             assert isinstance(running, Listener)
@@ -144,8 +147,7 @@ def test_udp_conversations_find_their_way_back() -> None:
                 self.transport = transport
 
             def datagram_received(self, data: bytes, who: tuple[str, int]) -> None:
-                assert isinstance(self.transport, asyncio.DatagramTransport)
-                self.transport.sendto(data.upper(), who)
+                cast(asyncio.DatagramTransport, self.transport).sendto(data.upper(), who)
 
         transport, _ = await loop.create_datagram_endpoint(Upper, local_addr=(LOCAL, 0))
         held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib import resources
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from runtime.image.assemble.errors import ArchiveStale, MirrorUnreachable, SignatureWrong
@@ -43,6 +44,17 @@ def shipped_keys() -> dict[str, Key]:
     return read_keys(rings)
 
 
+def trusted_keys(keyring: str) -> dict[str, Key]:
+    """The shipped keys, and those of the user's own ``keyring`` (a binary file) when one is named."""
+    keys = shipped_keys()
+    if keyring:
+        try:
+            keys.update(read_keys([Path(keyring).read_bytes()]))
+        except OSError as error:
+            raise SignatureWrong(f"the keyring {keyring} cannot be read: {error.strerror}") from error
+    return keys
+
+
 def read(
     sources: Sources,
     architecture: str,
@@ -55,7 +67,7 @@ def read(
     note: told one sentence about a suite that was left out.
     Raises MirrorUnreachable, SignatureWrong, ArchiveStale, DigestWrong.
     """
-    keys = shipped_keys()
+    keys = trusted_keys(sources.keyring)
     futures = [
         (place, pool.submit(_suite, place, sources, architecture, fetcher, keys)) for place in sources.suites
     ]

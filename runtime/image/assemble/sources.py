@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 DEFAULT = "http://deb.debian.org/debian"
 DEFAULT_SECURITY = "http://deb.debian.org/debian-security"
 OVERRIDE = "PYCOMPOSE_DEBIAN_MIRROR"
+KEYRING = "PYCOMPOSE_DEBIAN_KEYRING"  # one more file of public keys, for a mirror that signs for itself
 CHECK_DATES = "PYCOMPOSE_CHECK_VALID_UNTIL"  # "no": accept an index that has expired
 CODENAMES = ("bullseye", "bookworm", "trixie", "forky", "sid", "oldstable", "stable", "testing", "unstable")
 
@@ -35,12 +36,16 @@ class Suite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """suites: main first. origin: the file or variable that names the mirror. proxy: URL, or "" for none."""
+    """suites: main first. origin: the file or variable that names the mirror. proxy: URL, or "" for none.
+
+    keyring: a file of keys that are trusted beside the shipped ones, or "".
+    """
 
     suites: tuple[Suite, ...]
     origin: str
     proxy: str = ""
     check_dates: bool = True
+    keyring: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +74,7 @@ def sources(codename: str, environment: Mapping[str, str], etc: Path = Path("/et
         origin=origin,
         proxy=_proxy(settings, environment, main),
         check_dates=_check_dates(settings, environment),
+        keyring=environment.get(KEYRING, ""),
     )
 
 

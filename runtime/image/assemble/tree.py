@@ -30,6 +30,7 @@ class Tree:
         self._root = str(upper)
         self._lower = [str(path) for path in reversed(lower)]
         self._parents: dict[str, str] = {"": ""}
+        self._root_user = os.geteuid() == 0  # anybody else owns all that is made here
 
     def parent(self, name: str, depth: int = 0) -> str:
         """Make directory ``name`` in upper (0755 if no layer has it); gives its real path in the root."""
@@ -70,7 +71,8 @@ class Tree:
                 seen = os.lstat(f"{root}/{real}")
             except FileNotFoundError:
                 continue
-            os.chown(path, seen.st_uid, seen.st_gid)
+            if self._root_user:
+                os.chown(path, seen.st_uid, seen.st_gid)
             os.chmod(path, stat.S_IMODE(seen.st_mode))
             return
         os.chmod(path, 0o755)
@@ -102,7 +104,8 @@ class Tree:
     def directory(self, name: str, mode: int = 0o755, uid: int = 0, gid: int = 0) -> None:
         """Make a directory, or give the one that is there this mode and owner."""
         path = f"{self._root}/{self.parent(name.strip('/'))}"
-        os.chown(path, uid, gid)
+        if self._root_user:
+            os.chown(path, uid, gid)
         os.chmod(path, mode)
 
     def file(self, name: str, content: bytes | str, mode: int = 0o644, uid: int = 0, gid: int = 0) -> None:
@@ -131,7 +134,8 @@ class Tree:
         if item.kind == "2":
             _away(path)
             os.symlink(item.link, path)
-            os.lchown(path, item.uid, item.gid)
+            if self._root_user:
+                os.lchown(path, item.uid, item.gid)
         elif item.kind == "1":
             _away(path)
             os.link(self.place(item.link.removeprefix("./")), path)
@@ -151,7 +155,7 @@ class Tree:
             left = memoryview(data)
             while left:
                 left = left[os.write(fd, left) :]
-            if uid or gid:
+            if self._root_user and (uid or gid):
                 os.fchown(fd, uid, gid)
             os.fchmod(fd, mode)  # after the owner: a change of owner drops setuid
             if mtime:

@@ -1,7 +1,7 @@
 """python: the interpreter, pip, setuptools and wheel, usable as in the official image.
 
 Comes in:  python3 of the release and the wheels that its venv module carries.
-Goes out:  a layer on the slim base; commands in /usr/local/bin, packages in /usr/local/lib/pythonX.Y/site-packages.
+Goes out:  a layer on the slim base; commands in /usr/local/bin, packages in /usr/local/lib/pythonX.Y.
 Not here:  a compiler (python:X.Y-slim has none); python:X.Y adds one as the official image does.
 """
 
@@ -41,8 +41,8 @@ sys.exit(main())
 # Fills the byte code cache of what nearly every program imports, so that no container compiles it.
 USUAL = (
     "argparse, asyncio, ctypes, dataclasses, datetime, decimal, email.mime.text, hashlib, http.client, "
-    "http.server, inspect, json, logging.config, multiprocessing, pathlib, sqlite3, ssl, subprocess, tempfile, typing, "
-    "urllib.request, uuid, venv, xml.etree.ElementTree, zoneinfo"
+    "http.server, inspect, json, logging.config, multiprocessing, pathlib, sqlite3, ssl, subprocess, "
+    "tempfile, typing, urllib.request, uuid, venv, xml.etree.ElementTree, zoneinfo"
 )
 WARM = (
     f"{{ python3 -c 'import {USUAL}' & }} && python3 -m pip --version "

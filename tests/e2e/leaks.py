@@ -19,8 +19,8 @@ class Snapshot:
     """Sets of texts, one field per kind of object.
 
     processes: those that carry our directories in their environment, command line or mounts.
-    links, tables, cgroups: the whole machine's; PYCOMPOSE_E2E_SHARED=1 leaves the first two out where
-               other people's come and go.
+    links, tables, cgroups: the whole machine's; PYCOMPOSE_E2E_SHARED=1 leaves them out where
+               those of others come and go.
     """
 
     processes: frozenset[str]
@@ -51,7 +51,7 @@ def look(run: Path, data: Path) -> Snapshot:
         ),
         links=frozenset() if shared else frozenset(link.name for link in Path("/sys/class/net").iterdir()),
         tables=frozenset() if shared else _tables(),
-        cgroups=_cgroups(),
+        cgroups=frozenset() if shared else _cgroups(),
         files=_files(run, data),
     )
 
@@ -98,8 +98,8 @@ def _cgroups() -> frozenset[str]:
 
 def _files(run: Path, data: Path) -> frozenset[str]:
     """Projects, networks and volumes on disk; images and caches are meant to stay."""
-    rooms = (run, run / "networks", data / "projects", data / "volumes")
-    kept = {"networks", "networks.lock", "networks.json"}
+    rooms = (run, run / "networks", run / "ports", data / "projects", data / "volumes")
+    kept = {"networks", "networks.lock", "ports"}
     return frozenset(
         str(path) for room in rooms if room.is_dir() for path in room.iterdir() if path.name not in kept
     )

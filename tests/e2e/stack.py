@@ -29,6 +29,7 @@ class Stack:
         self.name = name
         self.run = run
         self.data = data
+        self.started: list[subprocess.Popen[str]] = []
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("COMPOSE_")},
             "PYCOMPOSE_RUN": str(run),
@@ -63,18 +64,19 @@ class Stack:
             assert done.returncode == 0, f"{words} gave {done.returncode}:\n{done.stdout}{done.stderr}"
         return done
 
-    def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
-        """Start a command that stays; the caller ends it."""
-        options.setdefault("stdout", subprocess.PIPE)
-        options.setdefault("stderr", subprocess.STDOUT)
-        return subprocess.Popen(
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start a command that stays, both its outputs in one pipe; ended with the stack at the latest."""
+        process = subprocess.Popen(
             self.argv(*words),
             cwd=self.directory,
             env=self.environment,
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            **options,
         )
+        self.started.append(process)
+        return process
 
     # State
 
@@ -104,8 +106,9 @@ class Stack:
         return int((self.run / self.name / "lock").read_text().split()[0])
 
     def spawner(self) -> int:
-        """The pid of the spawner: the process that monitors and supervisor share as a relative."""
-        return one(pid for pid in processes() if named(pid, "spawner") and self._mine(pid))
+        """The pid of the spawner: of the processes with its command line the one whose parent has another."""
+        family = {pid for pid in processes() if named(pid, "process.spawner") and self._mine(pid)}
+        return one(pid for pid in family if parent(pid) not in family)
 
     def monitor(self, container: str) -> int:
         return int(self.state(container)["monitor"])
@@ -135,6 +138,12 @@ class Stack:
         self.file(text.replace(old, new), name)
 
     def close(self) -> None:
+        """Take everything down, whatever state the test left it in."""
+        for process in self.started:
+            process.kill()
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
         self("down", "-v", "--remove-orphans", "-t", "0", check=False)
 
 
@@ -183,6 +192,14 @@ def named(pid: int, word: str) -> bool:
         return word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
+
+
+def parent(pid: int) -> int:
+    """Field 4 of /proc/PID/stat, 0 when it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def one(pids: Any) -> int:

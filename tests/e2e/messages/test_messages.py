@@ -16,7 +16,7 @@ def test_required_variables_are_reported_together_with_the_copy_that_sets_them(s
     assert refused.stderr.count("cp .env.example .env") == 1
     subprocess.run("cp .env.example .env", shell=True, cwd=stack.directory, check=True)
     stack("up", "-d")
-    assert stack("exec", "web", "printenv", "A", "B").stdout == "a\nb\n"
+    assert stack("exec", "web", "sh", "-c", "echo $A $B").stdout == "a b\n"
 
 
 def test_an_undefined_dependency_has_a_line_and_a_suggestion(stack: Stack) -> None:
@@ -39,6 +39,7 @@ def test_no_file_at_all_says_what_was_looked_for(stack: Stack) -> None:
 
 
 def test_a_command_that_does_not_exist_in_the_image_is_named(stack: Stack) -> None:
+    stack.environment.update(FIRST_PASSWORD="a", SECOND_PASSWORD="b")
     stack.edit("command: sleep 1000000", "command: nowhere-to-be-found")
-    refused = stack("up", "-d", check=False, env={"FIRST_PASSWORD": "a", "SECOND_PASSWORD": "b"})
+    refused = stack("up", "-d", check=False)
     assert refused.returncode != 0 and "nowhere-to-be-found" in refused.stderr

@@ -8,7 +8,6 @@ Source: proc(5), /proc/net/tcp and /proc/PID/fd.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,15 +93,16 @@ def _in_kernel(protocol: str, port: int) -> Holder | None:
 
 def _has_descriptor(process: Path, wanted: set[str]) -> bool:
     try:
-        for descriptor in os.scandir(process / "fd"):
-            try:
-                if str(Path(descriptor.path).readlink()) in wanted:
-                    return True
-            except FileNotFoundError:
-                continue
+        return any(_target(descriptor) in wanted for descriptor in (process / "fd").iterdir())
     except (PermissionError, FileNotFoundError, ProcessLookupError):
         return False
-    return False
+
+
+def _target(descriptor: Path) -> str:
+    try:
+        return str(descriptor.readlink())
+    except OSError:  # closed meanwhile
+        return ""
 
 
 def _table(protocol: str) -> Iterator[tuple[int, str, str]]:

@@ -8,6 +8,7 @@ Everything is read from disk and woken by inotify, so it goes on when the superv
 takes over.
 """
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 RECORD_SECONDS = 3.0
+REPLACED_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,6 @@ class Watch:
             self._running.add(id)
             self._unrecorded.pop(id, None)
         elif container.state.exit is not None:
-            self._running.discard(id)
             self._unrecorded.pop(id, None)
         elif id in self._running:
             self._unrecorded.setdefault(id, time.monotonic() + RECORD_SECONDS)
@@ -104,6 +105,11 @@ class Watch:
                 found.append(container)
         found.sort(key=lambda c: c.state.exit.at if c.state.exit else 0.0)
         return found
+
+    @property
+    def seen_active(self) -> bool:
+        """Something has run since the watch began."""
+        return bool(self._running)
 
     @property
     def active(self) -> bool:
@@ -153,11 +159,24 @@ def follow_logs(
                 printer.add(container.name, container.shown_as, container.service)
             lines = follower.lines()
             printer.lines(line for line in lines if not until or line.time <= until)
-            if not watch.active or (until and lines and lines[-1].time > until):
+            if until and lines and lines[-1].time > until:
+                break
+            if not watch.active and not _comes_back(watch, follower):
                 break
             if follower.wait(timeout=RECORD_SECONDS if watch.pending else None) or watch.pending:
                 watch.endings()
         printer.lines(line for name in printer.shown for line in follower.last_words(name))
+
+
+def _comes_back(watch: Watch, follower: Follower) -> bool:
+    """Whether something is active again a moment after nothing was: a container that is being replaced."""
+    limit = time.monotonic() + REPLACED_SECONDS
+    while watch.seen_active and time.monotonic() < limit:
+        if follower.wait(timeout=max(0.0, limit - time.monotonic())):
+            watch.endings()
+            if watch.active:
+                return True
+    return False
 
 
 def attached(scope: Scope, loaded: "Loaded", arguments: Mapping[str, Any], wish: Wish) -> int:
@@ -214,6 +233,9 @@ class _Stay:
         self.aborted = False
 
     def run(self, arguments: Mapping[str, Any]) -> int:
+        signal.signal(
+            signal.SIGTERM, signal.default_int_handler
+        )  # asked to end is asked to stop, as by Ctrl-C
         courier = Courier(self.scope, self.project, "up", arguments)
         try:
             self._follow(courier, self._up)

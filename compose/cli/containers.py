@@ -61,6 +61,14 @@ class Container:
         return _read(self.record / "launch.json")
 
     @property
+    def created_at(self) -> float:
+        """When it was made (epoch): its launch is written once, its state at every start."""
+        try:
+            return (self.record / "launch.json").stat().st_mtime
+        except OSError:
+            return self.state.created_at
+
+    @property
     def running(self) -> bool:
         """Whether its processes live, paused ones included."""
         return self.state.status in ("running", "paused")

@@ -96,7 +96,7 @@ def _row(container: Any, now: float, *, whole: bool) -> dict[str, Any]:
 
     end = container.state.exit
     ports = containers.publishers(container)
-    created = container.state.created_at
+    created = container.created_at
     launch = container.launch()
     return {
         "Command": humane.command(container.spec.argv, whole=whole),

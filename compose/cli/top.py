@@ -38,7 +38,12 @@ def run(scope: Scope, services: Services = ()) -> int:
     now = time.time()
     for container in running:
         members = inside(everything, container.state.pid)
-        rows += [_row(container.service, container.number, p, now) for p in members]
+        first = " ".join(["init", "--", *container.spec.argv])
+        for process in members:
+            if process.pid == container.state.pid and container.spec.init:
+                # our init is a fork: its command line would be that of the process it was forked from
+                process = process._replace(command=first)
+            rows.append(_row(container.service, container.number, process, now))
     sys.stdout.write(table(rows, least=4, gap=2))
     return 0
 

@@ -136,7 +136,7 @@ def _last(paths: Sequence[Path], name: str, count: int) -> list[Line]:
 
 
 def _end(path: Path, count: int, after: bytes) -> bytes:
-    """What stands at the end of ``path`` and in front of ``after``, so much that it surely holds ``count`` lines.
+    """What stands at the end of ``path``, before ``after``: enough to hold ``count`` lines for sure.
 
     Each step back is twice as long as the one before, so that counting again costs no more than reading.
     """

@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,13 +77,15 @@ def keep(store: Path, request: LoadRequest, entry: Entry) -> None:
     text = json.dumps({"version": VERSION, "entry": {name: getattr(entry, name) for name in entry.__slots__}})
     with contextlib.suppress(OSError):
         store.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=store)  # mkstemp makes it 0600
+        path = store / _name(request)
+        temporary = path.with_suffix(f".{os.getpid()}")
         try:
-            with open(descriptor, "w") as file:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+            with open(os.open(temporary, flags, 0o600), "w") as file:
                 file.write(text)
-            Path(temporary).replace(store / _name(request))
+            temporary.replace(path)
         except OSError:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
 

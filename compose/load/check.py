@@ -62,7 +62,9 @@ class _Service:
     def _source(self) -> None:
         service = self._service
         if not service.get("image") and not service.get("build") and not service.get("provider"):
-            self._fail("has neither an image nor a build", hint="add 'image:' or 'build:'")
+            empty = service.get("image") == ""
+            hint = "'image' is empty: is the variable in it set?" if empty else "add 'image:' or 'build:'"
+            self._fail("has neither an image nor a build", *(("image",) if empty else ()), hint=hint)
         build = service.get("build")
         if build and build.get("dockerfile") and build.get("dockerfile_inline"):
             self._fail("gives both 'dockerfile' and 'dockerfile_inline'", "build", "dockerfile_inline")

@@ -172,7 +172,7 @@ class _Builder:
         tag = node.tag
         if node.style in ("'", '"', "|", ">") and tag.startswith((_TAG + "str", "!")):
             return node.value
-        if tag == _TAG + "str" and node.style is None and self._explicit_text(node):
+        if tag == _TAG + "str" and not node.style and self._explicit_text(node):
             return node.value
         if tag == _TAG + "binary":
             raise FileInvalid("binary values have no place in a Compose file", where=self._where(node))
@@ -193,7 +193,7 @@ class _Builder:
         self._open.add(id(node))
         own, merged = Map(), []
         for key_node, value_node in node.value:
-            if key_node.tag == _TAG + "merge" or (key_node.value == "<<" and key_node.style is None):
+            if key_node.tag == _TAG + "merge" or (key_node.value == "<<" and not key_node.style):
                 merged += self._merge_sources(value_node, depth)
                 continue
             key = self._key(key_node, own)

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from corpus_cases import ROOT, cases, environment, load_case, located, settings, told
 
 from compose.errors import ComposeError
 from compose.load.bind import bind
 from compose.load.canonical import printed
-
-from corpus_cases import ROOT, cases, environment, load_case, located, settings, told
 
 ORACLE = os.environ.get("PYCOMPOSE_ORACLE", "")
 # where the reference is wrong or laxer, and we differ on purpose

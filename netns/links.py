@@ -130,11 +130,9 @@ class Links:
                 yield ip_network((parts.get(1, bytes(size)), prefix)), link
 
     def default_mtu(self, routes: Sequence[tuple[Subnet, int]]) -> int:
-        """MTU of the device that carries the default route; 1500 when there is none."""
-        for subnet, link in routes:
-            if subnet.prefixlen == 0 and subnet.version == 4 and link:
-                return self.mtu(link)
-        return 1500
+        """Smallest MTU of the devices that carry a default route (a VPN has one too); 1500 without any."""
+        devices = {link for subnet, link in routes if subnet.prefixlen == 0 and subnet.version == 4 and link}
+        return min(map(self.mtu, devices), default=1500)
 
 
 def furnish(netns: Path, plugged: Sequence[tuple[Network, Endpoint]], gateway4: str, gateway6: str) -> None:

@@ -8,6 +8,7 @@ Not here:  choosing (ipam), messages (netlink, nftables), names (dns).
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import secrets
 from collections.abc import Iterator, Sequence
@@ -135,6 +136,7 @@ class Networks:
         links, _ = self._kernel()
         ordered = sorted(endpoints, key=lambda e: -e.priority)
         container, name = ordered[0].container, ordered[0].container_name
+        self.disconnect(container, keep_ports=True)  # what a crash left of it
         with ExitStack() as undo, _kernel_says(f"container {name or container[:12]} cannot be connected"):
             if ports:
                 ports = self.reserve(container, ports, name=name)
@@ -284,10 +286,20 @@ class Networks:
 
     def _lead_again(self, network: Network) -> None:
         """Published ports of a table that somebody flushed."""
-        _, firewall = self._kernel()
         for lease in self._leases.of_network(network.spec.name):
-            for port in _by_kernel(lease.ports, lease.endpoint):
-                firewall.commit([ruleset.add_port(network, port, lease.endpoint.ipv4)])
+            self._lead(network, lease.endpoint, _by_kernel(lease.ports, lease.endpoint))
+
+    def _lead(self, network: Network, endpoint: Endpoint, ports: Sequence[PortSpec]) -> None:
+        """Let the kernel lead ``ports`` to an endpoint; one that a dead container left is replaced."""
+        _, firewall = self._kernel()
+        adding = [ruleset.add_port(network, port, endpoint.ipv4) for port in ports]
+        try:
+            firewall.commit(adding)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.EBUSY):
+                raise
+            firewall.remove([ruleset.remove_port(network, port) for port in ports])
+            firewall.commit(adding)
 
     def _erase(self, network: Network) -> None:
         links, firewall = self._kernel()
@@ -340,9 +352,8 @@ class Networks:
             )
             return
         network, endpoint = gateway
-        _, firewall = self._kernel()
         chosen = _by_kernel(ports, endpoint)
-        firewall.commit([ruleset.add_port(network, port, endpoint.ipv4) for port in chosen])
+        self._lead(network, endpoint, chosen)
         forget_flows(_datagram_ports(chosen))
         self._start_forwards(container, endpoint)
 

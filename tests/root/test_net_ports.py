@@ -281,3 +281,22 @@ def test_another_supervisor_takes_over(machine: Machine) -> None:
         heir.disconnect(box.id)
         assert ask(here(), HOST4, 8080) == "ConnectionRefusedError"
         heir.close()
+
+
+@in_a_machine
+def test_a_port_that_a_lost_record_left_behind_is_taken_over(machine: Machine) -> None:
+    with published(machine, WEB) as (box, _):
+        machine.networks.close()
+        next((machine.run / "networks/n/endpoints").iterdir()).unlink()
+        box.run("ip", "link", "del", "eth0")
+        machine.plug(machine.box(), "other", "n")
+        assert machine.plug(box, "web", "n", ports=(WEB,)).ports == (WEB,)
+        assert ask(here(), HOST4, 8080) == HOST4
+
+
+@in_a_machine
+def test_a_container_that_is_connected_twice_is_connected_once(machine: Machine) -> None:
+    with published(machine, WEB) as (box, at):
+        again = box_again(machine, box)
+        assert machine.plug(again, "web", "n", ports=(WEB,)).endpoints[0].ipv4 == at
+        assert len(machine.networks.endpoints("n")) == 1

@@ -1,16 +1,18 @@
-"""Build an image from a Dockerfile: stage after stage, step after step, each from the cache when nothing changed.
+"""Build an image from a Dockerfile: stage after stage, step after step, each from the cache when nothing
+changed.
 
 Comes in:  a BuildSpec, a Store, how to plug a network in.
 Goes out:  an Image in the store, named by the tags.
-Not here:  the language (image.dockerfile), COPY (copy), RUN (run), what only changes the configuration (state).
+Not here:  the language (image.dockerfile), COPY (copy), RUN (run), what only changes the configuration
+           (state).
 
-A step that makes files is kept under a key of its instruction, the layers below and the content it reads. A layer
+A step that makes files is kept under a key of its instruction, the layers below and the content it reads. A
+layer
 is never compressed here: the directory a step filled is renamed into the store. ADR 0032.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -20,33 +22,36 @@ from pathlib import Path
 
 from runtime.build import copy as copying
 from runtime.build import environment, mounts, stages
-from runtime.build.context import Directory, Files, Item, Source, digest, matches, open_directory
+from runtime.build.context import Source, digest
 from runtime.build.run import Command, Connect, Runner, Tail, run
+from runtime.build.sources import Sources
 from runtime.build.spec import BuildSpec
 from runtime.build.stages import Stage
 from runtime.build.state import State, apply
+from runtime.build.words import file_text, run_argv, script_mount, short
 from runtime.errors import BuildFailed, ImageError, RuntimeFailure
 from runtime.image import layer, pull
 from runtime.image.dockerfile.errors import DockerfileInvalid
 from runtime.image.dockerfile.parse import Instruction, parse, trigger
-from runtime.image.dockerfile.words import expand, split
+from runtime.image.dockerfile.words import split
 from runtime.image.manifest import Image, ImageConfig, host_platform
 from runtime.image.progress import Events, Progress, silent
 from runtime.image.store import Store
 from runtime.image.view import View
 from runtime.policy.users import UnknownUser, look_up
-from runtime.spec import DEFAULT_PATH, Mount
+from runtime.spec import DEFAULT_PATH
 
-SCRIPT = "/dev/pipes/EOF"
 Network = Callable[[], AbstractContextManager[Connect]]
 
 
 def build(store: Store, spec: BuildSpec, *, connect: Network | None = None, events: Events = silent) -> Image:
     """Build ``spec`` and give the image.
 
-    connect: called at the first RUN that needs a network of its own; what it gives plugs a network namespace in.
+    connect: called at the first RUN that needs a network of its own; what it gives plugs a network namespace
+             in.
              None: RUN uses the host's network.
-    Raises BuildFailed (DockerfileInvalid for the file itself), ImageError, OSError. Nothing half-made is left.
+    Raises BuildFailed (DockerfileInvalid for the file itself), ImageError, OSError. Nothing half-made is
+    left.
     """
     with ExitStack() as held:
         held.enter_context(store.using())
@@ -69,7 +74,6 @@ class _Build:
         self.store, self.spec, self.events = store, spec, events
         self._network, self._held, self._work = connect, held, work
         self._connect: Connect | None = None
-        self._contexts: dict[str, Source] = {}
         self._done: dict[int, State] = {}
         self._file = spec.dockerfile if not spec.dockerfile_text else "Dockerfile"
         self._bundle = environment.bundle(spec.trust, spec.environment)
@@ -91,6 +95,7 @@ class _Build:
         except DockerfileInvalid as error:
             raise self._placed(error, error.line) from error
         self._escape = parsed.escape
+        self._sources = Sources(self.spec, self._stages, self._layers_of, self._image, self._work)
         for stage in wanted:
             self._done[stage.number] = self._stage(stage)
         return self._finish(self._done[wanted[-1].number])
@@ -118,7 +123,7 @@ class _Build:
         name = " ".join(word for word in (self.spec.name, stage.name) if word)
         for number, instruction in enumerate(steps, 2):
             head = " ".join(word for word in (name, f"{number}/{len(steps) + 1}") if word)
-            self._step = f"[{head}] {_short(instruction.text())}"
+            self._step = f"[{head}] {short(instruction.text())}"
             with self._blame(instruction):
                 self._one(state, instruction, stage)
         return state
@@ -146,7 +151,7 @@ class _Build:
                 raise
             where = f"{self._file}:{instruction.line}"
             raise BuildFailed(
-                f"{where}: {_short(instruction.text())}: {error.message}", hint=error.hint
+                f"{where}: {short(instruction.text())}: {error.message}", hint=error.hint
             ) from error
 
     def _placed(self, error: DockerfileInvalid, line: int) -> DockerfileInvalid:
@@ -195,9 +200,10 @@ class _Build:
         reference = reference.removeprefix("docker-image://")
         if not self.spec.pull and (found := self.store.find(reference)) is not None:
             return found
+        fresh, policy = self.spec.pull, self.spec.pull_policy
         return pull.pull(
-            self.store, reference, policy=self.spec.pull_policy, refresh=self.spec.pull, runner=Runner(), events=self.events
-        )  # fmt: skip
+            self.store, reference, policy=policy, refresh=fresh, runner=Runner(), events=self.events
+        )
 
     def _triggers(self, state: State, stage: Stage) -> list[Instruction]:
         texts, found = state.config.on_build, []
@@ -239,6 +245,9 @@ class _Build:
     def _layers(self, state: State) -> list[Path]:
         return list(self.store.stack(state.layers))
 
+    def _layers_of(self, stage: Stage) -> list[Path]:
+        return self._layers(self._done[stage.number])
+
     def _workdir(self, state: State, instruction: Instruction, stage: Stage) -> None:
         word = state.expand(instruction.rest)
         if not word:
@@ -264,14 +273,13 @@ class _Build:
     def _copy(self, state: State, instruction: Instruction, stage: Stage) -> None:
         words = self._copy_words(state, instruction)
         *names, destination = words
-        self._refuse(instruction)
-        source, items = self._copy_items(state, instruction, stage, names)
+        source, items = self._sources.items(state, instruction, stage, names)
         wish = copying.Wish(
             owner=self._owner(state, instruction, source),
             mode=state.expand(instruction.flag("chmod")),
             parents=instruction.flag("parents") == "true",
             exclude=tuple(state.expand(word) for word in instruction.all("exclude")),
-            unpack=instruction.name == "ADD" and instruction.flag("unpack") != "false",
+            unpack=self._unpacks(instruction, names),
         )
         target, several = state.directory(destination), len(items) > 1
         if several and not destination.endswith(("/", "/.", ".")):
@@ -291,6 +299,14 @@ class _Build:
 
         self._cached(state, key, stage, make)
 
+    @staticmethod
+    def _unpacks(instruction: Instruction, names: Sequence[str]) -> bool:
+        """ADD unpacks local archives, remote ones only when told to."""
+        remote = any("://" in name for name in names)
+        return (
+            instruction.name == "ADD" and instruction.flag("unpack", "false" if remote else "true") != "false"
+        )
+
     def _copy_words(self, state: State, instruction: Instruction) -> list[str]:
         raw = instruction.json or split(instruction.rest, self._escape, keep_quotes=True)
         here = {f"<<{'-' if h.chomp else ''}{h.name}" for h in instruction.heredocs}
@@ -301,68 +317,13 @@ class _Build:
             raise DockerfileInvalid(f"{instruction.name} needs a source and a destination")
         return words
 
-    @staticmethod
-    def _refuse(instruction: Instruction) -> None:
-        if instruction.flag("checksum") or instruction.flag("keep-git-dir"):
-            raise BuildFailed("--checksum and --keep-git-dir go with URLs, which are not supported here")
-
-    def _copy_items(
-        self, state: State, instruction: Instruction, stage: Stage, names: Sequence[str]
-    ) -> tuple[Source, list[Item]]:
-        if instruction.heredocs:
-            return self._here(state, instruction, names)
-        if instruction.name == "ADD" and any(
-            name.startswith(("http://", "https://", "git@")) for name in names
-        ):
-            raise BuildFailed("ADD of a URL is not supported", hint="fetch it with RUN")
-        source = self._source(state.expand(instruction.flag("from")), stage)
-        items = [item for name in names for item in matches(source, name)]
-        if not items:
-            raise BuildFailed(f"nothing matches {' '.join(names)}")
-        return source, items
-
-    def _here(
-        self, state: State, instruction: Instruction, names: Sequence[str]
-    ) -> tuple[Source, list[Item]]:
-        """Here-documents are files of a directory of their own; other sources cannot stand beside them."""
-        if len(names) != len(instruction.heredocs):
-            raise BuildFailed("files and here-documents cannot be copied by one instruction")
-        self._count += 1
-        home = self._work / f"here-{self._count}"
-        home.mkdir()
-        for here in instruction.heredocs:
-            text = expand_heredoc(here.text(), state) if here.expand else here.text()
-            (home / here.name).write_text(text, "utf-8", "surrogateescape")
-            (home / here.name).chmod(0o644)
-            os.utime(home / here.name, (0, 0))
-        source = Directory(home)
-        return source, [item for here in instruction.heredocs for item in matches(source, here.name)]
-
-    def _source(self, word: str, stage: Stage) -> Source:
-        """The context, or what ``--from`` names: a stage, a named context, an image."""
-        if word not in self._contexts or stages.find_stage(self._stages, word, before=stage.number):
-            self._contexts[word] = self._open(word, stage)
-        return self._contexts[word]
-
-    def _open(self, word: str, stage: Stage) -> Source:
-        if not word:
-            file = self.spec.dockerfile if not self.spec.dockerfile_text else ""
-            return open_directory(Path(self.spec.context), file)
-        found = stages.find_stage(self._stages, word, before=stage.number)
-        if found is not None:
-            return Files(self._layers(self._done[found.number]))
-        place = self.spec.additional_contexts.get(word, "")
-        if place.startswith("/"):
-            return open_directory(Path(place), "")
-        return Files(self._image(place or word).layers)
-
     def _owner(self, state: State, instruction: Instruction, source: Source) -> tuple[int, int] | None:
         text = state.expand(instruction.flag("chown"))
         if not text:
             return None if source.owners else (0, 0)
         view = View(self._layers(state))
         try:
-            user = look_up(text, (), _file(view, "/etc/passwd"), _file(view, "/etc/group"))
+            user = look_up(text, (), file_text(view, "/etc/passwd"), file_text(view, "/etc/group"))
         except UnknownUser as error:
             raise BuildFailed(f"--chown={text}: {error}") from error
         return (user.uid, user.uid if text.isdigit() else user.gid)
@@ -387,7 +348,7 @@ class _Build:
         self._cached(state, key, stage, make)
 
     def _mounted(self, wanted: mounts.Wanted, stage: Stage) -> str:
-        source = self._source(wanted.get("from"), stage)
+        source = self._sources.source(wanted.get("from"), stage)
         item = source.find(wanted.get("source", "/"))
         return digest(source, [item]) if item else ""
 
@@ -415,11 +376,11 @@ class _Build:
             passing.mkdir(mode=0o711)
             work.chmod(0o711)
             mounter = mounts.Mounter(
-                self.store, lambda word: self._source(word, stage), self.spec.secrets, self.spec.ssh,
+                self.store, lambda word: self._sources.source(word, stage), self.spec.secrets, self.spec.ssh,
                 lambda path: state.directory(path).rstrip("/") or "/", passing, held,
             )  # fmt: skip
             extra = environment.proxies(self.spec.environment, self.spec.args)
-            binds = [_script(passing, script)] if script else []
+            binds = [script_mount(passing, script)] if script else []
             for want in wanted:
                 more, variables = mounter.mount(want)
                 binds += more
@@ -462,46 +423,3 @@ class _Build:
         if self._connect is None:
             raise BuildFailed("no network is there for this build")
         return self._connect
-
-
-def run_argv(instruction: Instruction, shell: Sequence[str]) -> tuple[tuple[str, ...], str]:
-    """argv of a RUN, and the script that must lie at SCRIPT for it, or "".
-
-    A lone here-document is the script itself; others are handed to the shell together with the command.
-    """
-    heres = instruction.heredocs
-    if instruction.json is not None:
-        return instruction.json, ""
-    if not heres:
-        return (*shell, instruction.rest), ""
-    first = heres[0]
-    alone = len(heres) == 1 and instruction.rest.replace('"', "").replace("'", "").lstrip("<-") == first.name
-    if alone and first.text().startswith("#!"):
-        return (SCRIPT,), first.text()
-    if alone:
-        return (*shell, first.text()), ""
-    return (*shell, instruction.rest + "".join(f"\n{here.content}{here.name}" for here in heres)), ""
-
-
-def expand_heredoc(text: str, state: State) -> str:
-    """Variables in a here-document: quotes are ordinary characters there. Raises DockerfileInvalid."""
-    guarded = text.replace('"', '\0"').replace("'", "\1")
-    plain = expand(guarded.replace('\0"', "\2"), state.variables(), state.escape)
-    return plain.replace("\2", '"').replace("\1", "'")
-
-
-def _script(home: Path, text: str) -> Mount:
-    path = home / "script"
-    path.write_text(text, "utf-8", "surrogateescape")
-    path.chmod(0o755)
-    return Mount(type="bind", source=str(path), target=SCRIPT, read_only=True)
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 72 else line[:71] + "…"
-
-
-def _file(view: View, path: str) -> str:
-    found = view.find(path)
-    return found.host.read_text("utf-8", "replace") if found and not found.is_dir() else ""

@@ -24,7 +24,8 @@ from runtime.image.view import View
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One file to copy. path: in the source, no leading slash. host: where its bytes are. info: lstat of it."""
+    """One file to copy. path: in the source, no leading slash. host: where its bytes are. info: lstat of
+    it."""
 
     path: str
     host: Path

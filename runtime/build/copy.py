@@ -29,7 +29,8 @@ ARCHIVES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """How to copy. owner: (uid, gid) or None for the source's own; mode: as ``--chmod`` wrote it, "" to keep."""
+    """How to copy. owner: (uid, gid) or None for the source's own; mode: as ``--chmod`` wrote it, "" to
+    keep."""
 
     owner: tuple[int, int] | None = (0, 0)
     mode: str = ""
@@ -51,7 +52,8 @@ class Layer:
         return self.root / self.below.resolve(path).lstrip("/")
 
     def directory(self, path: str, owner: tuple[int, int] = (0, 0), mode: int = 0o755) -> Path:
-        """Make ``path`` and its parents; those that are below keep their owner and mode. Raises BuildFailed."""
+        """Make ``path`` and its parents; those that are below keep their owner and mode. Raises
+        BuildFailed."""
         target = self.below.resolve(path)
         host = self.root
         for n, part in enumerate(parts := [p for p in target.split("/") if p]):
@@ -217,7 +219,8 @@ def is_archive(item: Item) -> bool:
 
 
 def extract(layer: Layer, archive: Path, target: str, wish: Wish) -> None:
-    """Unpack a local archive to the directory ``target``, with the archive's own owners. Raises InvalidImage."""
+    """Unpack a local archive to the directory ``target``, with the archive's own owners. Raises
+    InvalidImage."""
     root = layer.directory(target)
     with archive.open("rb") as data, Unpacker(root, whiteouts=False) as unpacker:
         reader = tar.Reader(decompress(iter(lambda: data.read(CHUNK), b"")))

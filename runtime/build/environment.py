@@ -20,8 +20,8 @@ HOST_BUNDLES = (
 )
 NAMED_BY = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
 TOLD_BY = (
-    "SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO",
-    "AWS_CA_BUNDLE",
+    "SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
+    "GIT_SSL_CAINFO", "AWS_CA_BUNDLE",
 )  # fmt: skip
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 PREDEFINED = frozenset((*_PROXIES, *(name.lower() for name in _PROXIES)))
@@ -46,7 +46,8 @@ def bundle(
 ) -> str:
     """The host path of the certificates that RUN shall trust, "" for the image's own.
 
-    trust: "auto" or "" takes a bundle the caller's environment names; PYCOMPOSE_EXTRA_CA is the same word from
+    trust: "auto" or "" takes a bundle the caller's environment names; PYCOMPOSE_EXTRA_CA is the same word
+           from
     the environment. Raises BuildFailed for a path that is not there.
     """
     word = trust or environment.get("PYCOMPOSE_EXTRA_CA", "")

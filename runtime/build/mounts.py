@@ -75,7 +75,8 @@ def read(text: str, expand: Callable[[str], str], line: int) -> Wanted:
 
 @dataclass(slots=True)
 class Mounter:
-    """Turns what is wanted into mounts. work: a directory that is deleted after the RUN; held: locks until then."""
+    """Turns what is wanted into mounts. work: a directory that is deleted after the RUN; held: locks until
+    then."""
 
     store: Store
     source: Callable[[str], Source]

@@ -46,7 +46,8 @@ class Command:
 
 
 def run(command: Command, upper: Path, work: Path, output: Callable[[bytes], None]) -> ExitRecord:
-    """Run ``command`` on ``upper`` (made here, in overlayfs form afterwards), with ``work`` for what is passing."""
+    """Run ``command`` on ``upper`` (made here, in overlayfs form afterwards), with ``work`` for what is
+    passing."""
     upper.mkdir(mode=0o755)
     upper.chmod(0o755)
     scratch, etc = work / "scratch", work / "etc"

@@ -11,7 +11,8 @@ from runtime.spec import NOTHING, Ulimit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secret:
-    """A secret for ``RUN --mount=type=secret``: the host file ``file``, or ``value`` when that is not None."""
+    """A secret for ``RUN --mount=type=secret``: ``value``, or what is in the host file ``file`` when that is
+    None."""
 
     file: str = ""
     value: bytes | None = field(default=None, repr=False)
@@ -25,7 +26,8 @@ class BuildSpec:
     dockerfile_text: the text itself, instead of a file.
     args:       values of ARG; secrets: by id. network: "" or "default", "host", "none".
     additional_contexts: name to an absolute directory, "docker-image://<reference>" or "oci-layout://...".
-    extra_hosts: "name:address". platform: "" for this machine's. ssh: path of the agent's socket, "" for none.
+    extra_hosts: "name:address". platform: "" for this machine's. ssh: path of the agent's socket, "" for
+                 none.
     trust:      "auto" passes on the certificate authorities that the caller's environment names, "host"
                 those of the machine, "none" nothing, else the path of a bundle. Only ever seen by RUN.
     environment: the caller's; proxies and certificate authorities are looked up in it.

@@ -31,7 +31,8 @@ class Stage:
 
 
 def platform_arguments(platform: str = "") -> dict[str, str]:
-    """The predefined TARGET* and BUILD* arguments. Source: Dockerfile reference, "Automatic platform ARGs"."""
+    """The predefined TARGET* and BUILD* arguments. Source: Dockerfile reference, "Automatic platform
+    ARGs"."""
     found: dict[str, str] = {}
     for prefix, text in (("TARGET", platform or host_platform()), ("BUILD", host_platform())):
         system, _, rest = text.partition("/")
@@ -134,7 +135,8 @@ def _sources(stage: Stage) -> Iterator[str]:
 
 
 def source_date(environment: Mapping[str, str], args: Mapping[str, str]) -> float | None:
-    """SOURCE_DATE_EPOCH in seconds, when it is set. Source: reproducible-builds.org/specs/source-date-epoch."""
+    """SOURCE_DATE_EPOCH in seconds, when it is set. Source:
+    reproducible-builds.org/specs/source-date-epoch."""
     text = args.get("SOURCE_DATE_EPOCH", environment.get("SOURCE_DATE_EPOCH", ""))
     return float(text) if text.isdigit() else None
 

@@ -1,4 +1,5 @@
-"""What a stage is so far: its layers, its configuration, its variables; and the instructions that only change those.
+"""What a stage is so far: its layers, its configuration, its variables; and the instructions that only
+change those.
 
 Comes in:  instructions.
 Goes out:  the state after each. Pure.
@@ -84,7 +85,8 @@ class State:
 
 
 def apply(state: State, instruction: Instruction) -> bool:
-    """Carry out an instruction that touches no file; False when it is not one of those. Raises DockerfileInvalid."""
+    """Carry out an instruction that touches no file; False when it is not one of those. Raises
+    DockerfileInvalid."""
     handler = _HANDLERS.get(instruction.name)
     if handler is None:
         return False
@@ -215,7 +217,7 @@ def _maintainer(state: State, instruction: Instruction) -> None:
 
 
 _HANDLERS: dict[str, Callable[[State, Instruction], None]] = {
-    "ARG": _arg, "ENV": _env, "LABEL": _label, "USER": _user, "EXPOSE": _expose, "VOLUME": _volume, "CMD": _cmd,
-    "ENTRYPOINT": _entrypoint, "HEALTHCHECK": _health, "STOPSIGNAL": _stop_signal, "SHELL": _shell,
+    "ARG": _arg, "ENV": _env, "LABEL": _label, "USER": _user, "EXPOSE": _expose, "VOLUME": _volume,
+    "CMD": _cmd, "ENTRYPOINT": _entrypoint, "HEALTHCHECK": _health, "STOPSIGNAL": _stop_signal, "SHELL": _shell,
     "ONBUILD": _on_build, "MAINTAINER": _maintainer,
 }  # fmt: skip

@@ -29,7 +29,8 @@ def missing(targets: Iterable[str], below: View) -> list[str]:
 
 
 def prune(upper: Path, stubs: Iterable[str], below: View) -> None:
-    """Remove the empty files and directories ``stubs`` from ``upper``, and parents that only they had touched."""
+    """Remove the empty files and directories ``stubs`` from ``upper``, and parents that only they had
+    touched."""
     for path in stubs:
         place = upper / path.lstrip("/")
         try:
@@ -46,7 +47,8 @@ def prune(upper: Path, stubs: Iterable[str], below: View) -> None:
 
 
 def _prune_parent(upper: Path, path: str, below: View) -> None:
-    """A directory copied up only because a mount point was made in it: empty, and otherwise as it was below."""
+    """A directory copied up only because a mount point was made in it: empty, and otherwise as it was
+    below."""
     found = below.find(path, follow=False) if path else None
     place = upper / path.lstrip("/")
     if found is None or not found.is_dir() or is_opaque(place):

@@ -1,8 +1,10 @@
 """Images in files: load what ``docker save``, ``skopeo`` and ``podman save`` write, and write the same.
 
-Comes in:  a tar archive (plain or compressed, from a file or a pipe) or a directory: docker-archive or OCI layout.
+Comes in:  a tar archive (plain or compressed, from a file or a pipe) or a directory: docker-archive or OCI
+           layout.
 Goes out:  Images in the store; or such an archive.
-Not here:  registries (registry). Source: OCI image-spec image-layout.md; Docker image-spec v1.2, "Combined image JSON".
+Not here:  registries (registry). Source: OCI image-spec image-layout.md; Docker image-spec v1.2, "Combined
+           image JSON".
 """
 
 from __future__ import annotations
@@ -247,7 +249,8 @@ def _write_layout(store: Store, images: Sequence[tuple[Image, str]], home: Path)
 
 
 def _with_layers(config: bytes, diffs: Sequence[str]) -> bytes:
-    """The configuration for layers as we pack them: other tools order and pad the entries of a layer in other ways."""
+    """The configuration for layers as we pack them: other tools order and pad the entries of a layer in
+    other ways."""
     value = json.loads(config)
     if value["rootfs"]["diff_ids"] == list(diffs):
         return config

@@ -1,4 +1,5 @@
-"""Who we are to a registry: the ``auths`` of Docker's config.json and of containers' auth.json, and their helpers.
+"""Who we are to a registry: the ``auths`` of Docker's config.json and of containers' auth.json, and their
+helpers.
 
 Comes in:  the environment, a registry's name. Goes out:  a Login or None.
 Not here:  sending it (registry). Source: docker login, section Credential stores; containers-auth.json(5).

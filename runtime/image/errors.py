@@ -32,7 +32,8 @@ class ImageInUse(ImageError):
 
 
 class RegistryUnreachable(RegistryError):
-    """No answer at all: no such host, connection refused, timed out. The only one that lets ``pull`` assemble."""
+    """No answer at all: no such host, connection refused, timed out. The only one that lets ``pull``
+    assemble."""
 
 
 class RegistryDenied(RegistryError):

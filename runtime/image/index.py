@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS images (
-  id TEXT PRIMARY KEY, layers TEXT NOT NULL, digests TEXT NOT NULL DEFAULT '[]', size INTEGER NOT NULL DEFAULT 0,
+  id TEXT PRIMARY KEY, layers TEXT NOT NULL, digests TEXT NOT NULL DEFAULT '[]', size INTEGER NOT NULL
+  DEFAULT 0,
   added REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS refs (
   name TEXT PRIMARY KEY, image TEXT NOT NULL REFERENCES images(id), digest TEXT NOT NULL DEFAULT '',
@@ -31,9 +32,11 @@ CREATE INDEX IF NOT EXISTS refs_by_image ON refs(image);
 CREATE TABLE IF NOT EXISTS layers (
   diff_id TEXT PRIMARY KEY, size INTEGER NOT NULL, added REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS compressed (
-  digest TEXT PRIMARY KEY, diff_id TEXT NOT NULL, media_type TEXT NOT NULL, size INTEGER NOT NULL) WITHOUT ROWID;
+  digest TEXT PRIMARY KEY, diff_id TEXT NOT NULL, media_type TEXT NOT NULL, size INTEGER NOT NULL) WITHOUT
+  ROWID;
 CREATE TABLE IF NOT EXISTS steps (
-  key TEXT PRIMARY KEY, diff_id TEXT NOT NULL, text TEXT NOT NULL, made REAL NOT NULL, used REAL NOT NULL) WITHOUT ROWID;
+  key TEXT PRIMARY KEY, diff_id TEXT NOT NULL, text TEXT NOT NULL, made REAL NOT NULL, used REAL NOT NULL)
+  WITHOUT ROWID;
 PRAGMA user_version = 1;
 """
 
@@ -51,7 +54,8 @@ class ImageRow:
 
 
 class Index:
-    """One database file. Every method opens it, does one transaction and closes it: safe in threads and over fork."""
+    """One database file. Every method opens it, does one transaction and closes it: safe in threads and over
+    fork."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -136,7 +140,8 @@ class Index:
             old = db.execute("SELECT digests FROM images WHERE id = ?", (name,)).fetchone()
             digests = set(json.loads(old[0]) if old else ()) | ({digest} if digest else set())
             db.execute(
-                "INSERT INTO images VALUES (?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET digests=excluded.digests",
+                "INSERT INTO images VALUES (?,?,?,?,?)"
+                " ON CONFLICT(id) DO UPDATE SET digests = excluded.digests",
                 (name, json.dumps(layers), json.dumps(sorted(digests)), size or 0, now),
             )
             for ref in refs:

@@ -1,4 +1,5 @@
-"""The documents that make up an image, as values: configuration, manifest, index; media types of OCI and Docker.
+"""The documents that make up an image, as values: configuration, manifest, index; media types of OCI and
+Docker.
 
 Comes in:  JSON of a registry, an archive or the store; or an ImageConfig that a build made.
 Goes out:  Image, ImageConfig, Manifest, Index and the JSON of them.
@@ -39,7 +40,8 @@ def host_platform() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthCheck:
-    """HEALTHCHECK; durations in seconds, 0 means the default. test: ("CMD", ...), ("CMD-SHELL", text) or ("NONE",)."""
+    """HEALTHCHECK; durations in seconds, 0 means the default. test: ("CMD", ...), ("CMD-SHELL", text) or
+    ("NONE",)."""
 
     test: tuple[str, ...]
     interval: float = 0.0
@@ -182,7 +184,8 @@ def read_manifest(data: bytes, media_type: str = "") -> Manifest:
 def choose(data: bytes, platform: str, what: str) -> Descriptor:
     """Pick the manifest of an index for ``platform`` ("linux/amd64[/variant]").
 
-    An entry without variant serves every variant; arm64 means arm64/v8. Raises InvalidImage naming the platforms there are.
+    An entry without variant serves every variant; arm64 means arm64/v8. Raises InvalidImage naming the
+    platforms there are.
     """
     entries = read_json(data, "the image index").get("manifests")
     if not isinstance(entries, list):

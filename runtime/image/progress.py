@@ -39,9 +39,11 @@ def silent(event: Progress) -> None:
 
 
 class Runner(Protocol):
-    """Runs one program in a root made of ``layers`` (lowest first) and the writable ``upper``; gives its exit code.
+    """Runs one program in a root made of ``layers`` (lowest first) and the writable ``upper``; gives its
+    exit code.
 
-    scratch: an empty directory on the filesystem of ``upper``; it is ours to fill and left to the caller to remove.
+    scratch: an empty directory on the filesystem of ``upper``; it is ours to fill and left to the caller to
+             remove.
     env:     the whole environment. output: gets merged stdout and stderr in chunks as they come.
     network: "none" or "host".
     """

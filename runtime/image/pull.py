@@ -2,7 +2,8 @@
 
 Comes in:  a reference and a policy.
 Goes out:  an Image in the store.
-Not here:  the protocol (registry), how images are assembled (assemble). Why not every failure assembles: ADR 0033.
+Not here:  the protocol (registry), how images are assembled (assemble). Why not every failure assembles: ADR
+           0033.
 """
 
 from __future__ import annotations
@@ -50,9 +51,12 @@ def pull(
 ) -> Image:
     """Give the image ``reference``, fetched or made when the store lacks it.
 
-    policy:   "auto" asks the registry and assembles when nobody answers; "registry" never assembles; "assemble"
-              asks nobody. runner: needed to assemble. refresh: look for a newer one although the store has it.
-    Raises ImageNotFound, RegistryDenied, RegistryRateLimited, RegistryTLS, RegistryUnreachable, DigestMismatch,
+    policy:   "auto" asks the registry and assembles when nobody answers; "registry" never assembles;
+              "assemble"
+              asks nobody. runner: needed to assemble. refresh: look for a newer one although the store has
+              it.
+    Raises ImageNotFound, RegistryDenied, RegistryRateLimited, RegistryTLS, RegistryUnreachable,
+    DigestMismatch,
     InvalidImage, StoreFull, and what ``assemble`` raises. Nothing half-made is left.
     """
     if policy not in POLICIES:
@@ -199,8 +203,8 @@ class _Fetch:
         free = state.f_bavail * state.f_frsize
         if free < compressed * _UNPACKED:
             raise StoreFull(
-                f"'{self.name.familiar()}' needs about {compressed * _UNPACKED >> 20} MiB under {self.store.root}, "
-                f"{free >> 20} MiB are free",
+                f"'{self.name.familiar()}' needs about {compressed * _UNPACKED >> 20} MiB "
+                f"under {self.store.root}, {free >> 20} MiB are free",
                 hint="nothing was downloaded; free some space or set PYCOMPOSE_DATA to a larger filesystem",
             )
 

@@ -65,7 +65,8 @@ class Registry:
         self._sleep = sleep
 
     def head(self, word: str) -> str:
-        """The digest that a tag stands for now, "" when the registry does not say. Raises like ``manifest``."""
+        """The digest that a tag stands for now, "" when the registry does not say. Raises like
+        ``manifest``."""
         with self._ask("HEAD", f"manifests/{word}", {"Accept": ACCEPT}) as response:
             self._check(response, f"manifest {word}")
             return response.headers.get("docker-content-digest", "")
@@ -73,7 +74,8 @@ class Registry:
     def manifest(self, word: str) -> tuple[bytes, str, str]:
         """Bytes, media type and digest of the manifest or index ``word`` (tag or digest), verified.
 
-        Raises ImageNotFound, RegistryDenied, RegistryRateLimited, RegistryUnreachable, RegistryTLS, RegistryError,
+        Raises ImageNotFound, RegistryDenied, RegistryRateLimited, RegistryUnreachable, RegistryTLS,
+        RegistryError,
         DigestMismatch.
         """
         with self._ask("GET", f"manifests/{word}", {"Accept": ACCEPT}) as response:

@@ -11,7 +11,8 @@ Not here:  tar (layer), the network (registry), the rows (index).
     index.db              names, images, layers, build cache
     lock                  flock(2), shared while an image is being made, exclusive while collecting
 
-Nothing is trusted but by rename: a layer or blob is written in ``ingest``, made durable, then renamed to its digest.
+Nothing is trusted but by rename: a layer or blob is written in ``ingest``, made durable, then renamed to its
+digest.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ _HEX = frozenset("0123456789abcdef")
 
 
 class Store:
-    """The store at ``root`` (DATA/images); made on first use. Safe for several processes and threads at once."""
+    """The store at ``root`` (DATA/images); made on first use. Safe for several processes and threads at
+    once."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -58,7 +60,8 @@ class Store:
     def find(self, reference: str) -> Image | None:
         """The image behind a name in any spelling, an id or the first digits of one; None when there is none.
 
-        Raises InvalidReference when ``reference`` can be none of them, ImageError when an id prefix is ambiguous.
+        Raises InvalidReference when ``reference`` can be none of them, ImageError when an id prefix is
+        ambiguous.
         """
         row = self._by_id(reference)
         if row is None:
@@ -151,7 +154,8 @@ class Store:
     def stack(self, layer_ids: Iterable[str]) -> tuple[Path, ...]:
         """The directories to mount for these layers, lowest first.
 
-        A layer that comes twice stands only at its upper place: overlayfs refuses it twice (ELOOP), and whatever
+        A layer that comes twice stands only at its upper place: overlayfs refuses it twice (ELOOP), and
+        whatever
         the lower one shows or hides, the upper one does again.
         """
         upper_first = dict.fromkeys(reversed(tuple(layer_ids)))
@@ -163,7 +167,8 @@ class Store:
 
     @contextmanager
     def ingest(self) -> Iterator[Path]:
-        """An empty directory of one's own on the store's filesystem; whatever is left in it at the end is deleted.
+        """An empty directory of one's own on the store's filesystem; whatever is left in it at the end is
+        deleted.
 
         Locked by flock(2) while in use, so that ``sweep`` can tell it from what a killed process left.
         Raises StoreFull instead of OSError ENOSPC or EDQUOT.
@@ -187,12 +192,13 @@ class Store:
         free = state.f_bavail * state.f_frsize
         return StoreFull(
             f"no space left under {self.root} ({free // 2**20} MiB free): {error.strerror}",
-            hint="nothing of this image was kept; free some space or set PYCOMPOSE_DATA to a larger filesystem",
+            hint="nothing of it was kept; free some space or set PYCOMPOSE_DATA to a larger filesystem",
         )
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """Hold the lock ``name`` (a digest, a recipe key) against other processes and threads of this machine."""
+        """Hold the lock ``name`` (a digest, a recipe key) against other processes and threads of this
+        machine."""
         path = self.root / "ingest" / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.lock"
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -226,7 +232,8 @@ class Store:
 
     @contextmanager
     def using(self) -> Iterator[None]:
-        """Keep ``collect`` away while layers are committed that no image has yet: around every pull, load and build."""
+        """Keep ``collect`` away while layers are committed that no image has yet: around every pull, load
+        and build."""
         fd = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_SH)
@@ -290,7 +297,8 @@ class Store:
         return [*lines, f"Deleted: {image.id}"]
 
     def collect(self, *, keep: Collection[str] = ()) -> bool:
-        """Delete layers and blobs that no image, build step or id of ``keep`` needs, and what dead processes left.
+        """Delete layers and blobs that no image, build step or id of ``keep`` needs, and what dead processes
+        left.
 
         False, and nothing done, while an image is being made: the next collection finds the same.
         """
@@ -369,7 +377,8 @@ def _abandoned(path: Path) -> bool:
 
 
 def _delete(path: Path) -> None:
-    """rm -rf that does not follow links; overlayfs leaves work directories of mode 0, which root can enter."""
+    """rm -rf that does not follow links; overlayfs leaves work directories of mode 0, which root can
+    enter."""
     import shutil  # drags in the compressors: 5 ms that looking up an image need not pay
 
     shutil.rmtree(path, ignore_errors=True)

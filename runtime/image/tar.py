@@ -1,9 +1,11 @@
-"""Tar archives as streams: entries in, entries out. Ours because layers need what tarfile's filters take away.
+"""Tar archives as streams: entries in, entries out. Ours because layers need what tarfile's filters take
+away.
 
 Comes in:  chunks of plain bytes; or Entry values to write.
 Goes out:  Entry values in order, each with its content to be read before the next; or headers.
 Not here:  the file system (unpack, layer).
-Source: POSIX.1-2008 pax, section ustar and pax format; GNU tar manual, "Basic Tar Format" (L, K, S, base-256).
+Source: POSIX.1-2008 pax, section ustar and pax format; GNU tar manual, "Basic Tar Format" (L, K, S,
+        base-256).
 Why not tarfile: ADR 0031.
 """
 
@@ -295,7 +297,8 @@ def _signed_checksum(header: bytes) -> int:
 
 
 def header(entry: Entry) -> bytes:
-    """The header blocks of ``entry``: ustar, with a PAX header in front when a field does not fit. Deterministic."""
+    """The header blocks of ``entry``: ustar, with a PAX header in front when a field does not fit.
+    Deterministic."""
     pax: dict[bytes, bytes] = {}
     name, link = _fit(entry.name, b"path", pax), _fit(entry.link, b"linkpath", pax)
     uid, gid = _fit_number(entry.uid, 7, b"uid", pax), _fit_number(entry.gid, 7, b"gid", pax)

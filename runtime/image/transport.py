@@ -1,4 +1,5 @@
-"""HTTP as a registry needs it: proxies, private certificate authorities, redirects, short patience for dead hosts.
+"""HTTP as a registry needs it: proxies, private certificate authorities, redirects, short patience for dead
+hosts.
 
 Comes in:  a method, a URL, headers.
 Goes out:  a Response to be read in pieces.

@@ -4,7 +4,8 @@ Comes in:  tar entries of a layer, trusted in nothing.
 Goes out:  files, with owners, modes, attributes and times; whiteouts as overlayfs wants them.
 Not here:  digests and compression (layer), reading tar (tar).
 
-Every parent is opened from the root's descriptor with O_NOFOLLOW, one component at a time, so that no name and no
+Every parent is opened from the root's descriptor with O_NOFOLLOW, one component at a time, so that no name
+and no
 link of the archive can lead out. Source: OCI image-spec layer.md, section Whiteouts; kernel overlayfs.rst.
 """
 
@@ -38,12 +39,14 @@ class Bounds:
 
 
 def opaque_attribute() -> str:
-    """The attribute that hides a directory's lower ones; without CAP_SYS_ADMIN overlayfs uses the user namespace of it."""
+    """The attribute that hides a directory's lower ones; without CAP_SYS_ADMIN overlayfs uses the user
+    namespace of it."""
     return "trusted.overlay.opaque" if os.geteuid() == 0 else "user.overlay.opaque"
 
 
 def clean(name: bytes) -> bytes:
-    """A member's name relative to the root, "" for the root itself. Raises InvalidImage for one that leads out."""
+    """A member's name relative to the root, "" for the root itself. Raises InvalidImage for one that leads
+    out."""
     parts = [part for part in name.split(b"/") if part not in (b"", b".")]
     if b".." in parts or b"\0" in name:
         raise InvalidImage(f"the layer has a name that leads out of it: {os.fsdecode(name)!r}")
@@ -53,7 +56,8 @@ def clean(name: bytes) -> bytes:
 
 
 class Unpacker:
-    """Writes below ``root``, an existing directory. A context manager: closing it sets the times of directories."""
+    """Writes below ``root``, an existing directory. A context manager: closing it sets the times of
+    directories."""
 
     def __init__(self, root: Path, bounds: Bounds = Bounds(), *, whiteouts: bool = True) -> None:
         self._root = os.open(root, _DIRECTORY)
@@ -215,7 +219,8 @@ class Unpacker:
     # --- walking
 
     def _directory(self, path: bytes, *, make: bool = True, depth: int = 0) -> int:
-        """A descriptor of the directory ``path``, kept open for the next entries; missing ones are made 0755."""
+        """A descriptor of the directory ``path``, kept open for the next entries; missing ones are made
+        0755."""
         if not path:
             return self._root
         if (fd := self._open.get(path)) is not None:

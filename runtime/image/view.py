@@ -2,7 +2,8 @@
 
 Comes in:  directories in overlayfs form, lowest first, and a path.
 Goes out:  where that path really lies, symbolic links followed inside the stack.
-Not here:  mounting (runtime.rootfs). Source: kernel overlayfs.rst, sections Directories, whiteouts and opaque directories.
+Not here:  mounting (runtime.rootfs). Source: kernel overlayfs.rst, sections Directories, whiteouts and
+           opaque directories.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ _LINKS = 40
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One file: path as the container resolves it ("/usr/bin/x"), its places on the host (several for a merged
-    directory, uppermost first), and lstat of the uppermost."""
+    """One file.
+
+    path: as the container resolves it ("/usr/bin/x"). places: where it lies on the host, several for a merged
+    directory, the uppermost first. info: lstat of the uppermost.
+    """
 
     path: str
     places: tuple[Path, ...]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import http.server
 import os
 import tarfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -40,7 +44,7 @@ class Bench:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 
-    def build(self, text: str, environment: Mapping[str, str] = {}, **options: object) -> Image:  # noqa: B006
+    def build(self, text: str, environment: Mapping[str, str] = {}, **options: object) -> Image:
         self.heard.clear()
         spec = BuildSpec(
             context=str(self.context),
@@ -253,7 +257,9 @@ def test_copy(scratch: Path, busybox_root: Path, copy: str, expected: list[str])
         ("COPY --chown=stranger a.txt /x", "no user 'stranger'"),
         ("COPY a.txt", "needs a source and a destination"),
         ("COPY a.txt /etc/passwd/x", "is a file"),
-        ("ADD http://x/y /z", "ADD of a URL"),
+        ("ADD http://127.0.0.1:1/y /z", "127.0.0.1:1 cannot be reached"),
+        ("ADD https://x/y.git /z", "ADD cannot fetch 'https://x/y.git'"),
+        ("COPY <<../../x /z\ntext\n../../x", "is not a name for a file"),
         ("RUN --mount=type=odd,target=/x true", "unknown type 'odd'"),
         ("RUN --mount=type=secret,id=s,required true", "secret 's' is required"),
         ("EXPOSE 99999", "not a port"),
@@ -269,7 +275,7 @@ def test_what_cannot_be_built_says_why_and_leaves_nothing(
     b.files(a_txt="A", z_txt="Z", ignored="no")
     (b.context / ".dockerignore").write_text("ignored\n")
     (b.context / "out").symlink_to("/../../../etc/shadow")
-    with pytest.raises(Exception, match="(?s).") as caught:
+    with pytest.raises(Exception, match=r"(?s).") as caught:
         b.build(f"FROM busybox\n{copy}\n")
     assert message in str(caught.value)
     assert b.clean()
@@ -308,6 +314,32 @@ def test_add_unpacks_archives_and_copy_does_not(scratch: Path, busybox_root: Pat
         archive.add(b.context / "a", "in/side")
     image = b.build("FROM busybox\nADD pack.tar.gz /x\nCOPY pack.tar.gz /y\nADD gz /z\n")
     assert [tree(image, n) for n in (-3, -2, -1)] == [["x", "x/in", "x/in/side"], ["y"], ["z"]]
+
+
+def test_add_fetches_files_and_checks_them(scratch: Path, busybox_root: Path) -> None:
+    b = bench(scratch, busybox_root)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(b.context))
+    handler.func.log_message = lambda *_: None  # type: ignore[attr-defined]
+    b.files(a="A")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/a"
+        right = hashlib.sha256(b"A").hexdigest()
+        try:
+            image = b.build(
+                f"FROM busybox\nADD --checksum=sha256:{right} {url} /d/\nADD --chmod=644 {url} /e\n"
+            )
+            with pytest.raises(BuildFailed, match="has the digest"):
+                b.build(f"FROM busybox\nADD --checksum=sha256:{'0' * 64} {url} /d/\n")
+        finally:
+            server.shutdown()
+            thread.join()
+    modes = {
+        path: (View(image.layers).find(path) or pytest.fail()).info.st_mode & 0o777 for path in ("/d/a", "/e")
+    }
+    assert modes == {"/d/a": 0o600, "/e": 0o644}
+    assert text(image, "/d/a") == "A"
 
 
 def test_mounts_of_run(scratch: Path, busybox_root: Path) -> None:

@@ -35,7 +35,8 @@ def tar_of(files: dict[str, bytes]) -> bytes:
 
 @dataclass
 class Content:
-    """What is served. faults: path to a list of (status, headers) given before the true answer; breaks: blob digest
+    """What is served. faults: path to a list of (status, headers) given before the true answer; breaks: blob
+    digest
     to the byte counts after which the connection is cut, in order."""
 
     blobs: dict[str, bytes] = field(default_factory=dict)

@@ -51,7 +51,8 @@ class Heredoc:
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One instruction. rest: what follows the flags, continuation lines joined. json: the list of the JSON form."""
+    """One instruction. rest: what follows the flags, continuation lines joined. json: the list of the JSON
+    form."""
 
     name: str
     rest: str
@@ -275,7 +276,8 @@ def _until(name: str, lines: _Lines, *, chomp: bool, start: int) -> str:
 
 
 def name_values(instruction: Instruction, escape: str = "\\") -> list[tuple[str, str]]:
-    """The pairs of ENV and LABEL, unexpanded: ``k=v ...`` or the old ``k rest of the line``. Raises DockerfileInvalid."""
+    """The pairs of ENV and LABEL, unexpanded: ``k=v ...`` or the old ``k rest of the line``. Raises
+    DockerfileInvalid."""
     words = split(instruction.rest, escape, keep_quotes=True)
     if "=" not in words[0]:
         key, _, value = instruction.rest.partition(" ")

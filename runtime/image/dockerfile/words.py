@@ -42,7 +42,8 @@ def expand_words(text: str, variables: Mapping[str, str], escape: str = "\\") ->
 
 
 def split(text: str, escape: str = "\\", *, keep_quotes: bool = False) -> list[str]:
-    """Words split at blanks outside of quotes, with nothing replaced; quotes and escapes stay if asked for."""
+    """Words split at blanks outside of quotes, with nothing replaced; quotes and escapes stay if asked
+    for."""
     words, word, quote, at, begun = [], "", "", 0, False
     while at < len(text):
         c = text[at]

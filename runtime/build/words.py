@@ -1,0 +1,64 @@
+"""Words of instructions that are no configuration: argv of RUN, here-documents, one line for people.
+
+Comes in:  instructions and the state of a stage.
+Goes out:  texts. Not here:  the language itself (image.dockerfile).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from runtime.build.state import State
+from runtime.image.dockerfile.parse import Instruction
+from runtime.image.dockerfile.words import expand
+from runtime.image.view import View
+from runtime.spec import Mount
+
+SCRIPT = "/dev/pipes/EOF"
+
+
+def run_argv(instruction: Instruction, shell: Sequence[str]) -> tuple[tuple[str, ...], str]:
+    """argv of a RUN, and the script that must lie at SCRIPT for it, or "".
+
+    A lone here-document is the script itself; others are handed to the shell together with the command.
+    """
+    heres = instruction.heredocs
+    if instruction.json is not None:
+        return instruction.json, ""
+    if not heres:
+        return (*shell, instruction.rest), ""
+    first = heres[0]
+    alone = len(heres) == 1 and instruction.rest.replace('"', "").replace("'", "").lstrip("<-") == first.name
+    if alone and first.text().startswith("#!"):
+        return (SCRIPT,), first.text()
+    if alone:
+        return (*shell, first.text()), ""
+    return (*shell, instruction.rest + "".join(f"\n{here.content}{here.name}" for here in heres)), ""
+
+
+def expand_heredoc(text: str, state: State) -> str:
+    """Variables in a here-document: quotes are ordinary characters there. Raises DockerfileInvalid."""
+    guarded = text.replace('"', '\0"').replace("'", "\1")
+    plain = expand(guarded.replace('\0"', "\2"), state.variables(), state.escape)
+    return plain.replace("\2", '"').replace("\1", "'")
+
+
+def script_mount(home: Path, text: str) -> Mount:
+    """Put a script where ``run_argv`` said it lies."""
+    path = home / "script"
+    path.write_text(text, "utf-8", "surrogateescape")
+    path.chmod(0o755)
+    return Mount(type="bind", source=str(path), target=SCRIPT, read_only=True)
+
+
+def short(text: str) -> str:
+    """One line of at most 72 characters, for people."""
+    line = " ".join(text.split())
+    return line if len(line) <= 72 else line[:71] + "…"
+
+
+def file_text(view: View, path: str) -> str:
+    """The text of a file of the image, "" when it has none."""
+    found = view.find(path)
+    return found.host.read_text("utf-8", "replace") if found and not found.is_dir() else ""

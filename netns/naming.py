@@ -25,9 +25,9 @@ _HOSTS_HEAD = (
 )
 
 
-def bridge_name(network: str) -> str:
-    """A link name of 15 bytes (IFNAMSIZ less one) for a network."""
-    return "pc-" + hashlib.sha256(network.encode()).hexdigest()[:12]
+def bridge_name(run: str, network: str) -> str:
+    """A link name of 15 bytes (IFNAMSIZ less one) for a network of the RUN directory ``run``."""
+    return "pc-" + hashlib.sha256(f"{run}\0{network}".encode()).hexdigest()[:12]
 
 
 def veth_name(network: str, container: str, salt: str) -> str:

@@ -1,4 +1,4 @@
-"""Ask the resolvers of the host: all at once, again after a second, by TCP when datagrams stay unanswered.
+"""Ask the resolvers of the host: all at once, again after a second, the other way when one stays silent.
 
 Comes in:  a query as it came, the servers.
 Goes out:  one call of ``done`` with the reply, or None after five seconds.
@@ -22,6 +22,7 @@ RESOLV_CONF = Path("/etc/resolv.conf")
 RACERS = 3
 AGAIN = (0.8, 1.8)  # seconds after which unanswered datagrams are sent again
 BY_STREAM, GIVE_UP = 2.8, 5.0
+BY_DATAGRAM = 1.0  # a question that came by TCP, to resolvers that do not speak it
 
 
 class Resolvers:
@@ -66,6 +67,7 @@ class Exchange:
         self._tasks: list[asyncio.Task[None]] = []
         if stream:
             self._by_stream()
+            self._timers.append(loop.call_later(BY_DATAGRAM, self._by_datagram))
         else:
             self._by_datagram()
             self._timers += [loop.call_later(delay, self._send_again) for delay in AGAIN]

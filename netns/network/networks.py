@@ -231,7 +231,7 @@ class Networks:
     def _plan(self, spec: NetworkSpec) -> Network:
         """Choose link name, subnets and MTU of a new network."""
         links, _ = self._kernel()
-        bridge = spec.bridge or naming.bridge_name(spec.name)
+        bridge = spec.bridge or naming.bridge_name(str(self._run.absolute()), spec.name)
         own = links.index(bridge)
         routes = list(links.routes())
         named = [(s, f"network '{n.spec.name}'{_of(n)}") for n in self.all() for s in ipam.subnets_of(n)]

@@ -18,8 +18,8 @@ options timeout:1 edns0
 
 def test_link_names_fit_into_fifteen_bytes_and_differ() -> None:
     names = {
-        naming.bridge_name("a"),
-        naming.bridge_name("b"),
+        naming.bridge_name("/run/x", "a"),
+        naming.bridge_name("/run/x", "b"),
         naming.veth_name("a", "c", "1"),
         naming.veth_name("a", "c", "2"),
     }

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compose.load.files import LoadRequest, Reader, digest
+from compose.load.request import LoadRequest, Reader, digest
 
 VERSION = 1
 # variables that steer discovery, whether a file mentions them or not
@@ -74,7 +74,8 @@ def find(store: Path, request: LoadRequest, reader: Reader) -> Entry | None:
 
 def keep(store: Path, request: LoadRequest, entry: Entry) -> None:
     """Write ``entry`` for the next time; a directory that cannot be written is no error."""
-    text = json.dumps({"version": VERSION, "entry": {name: getattr(entry, name) for name in entry.__slots__}})
+    fields = {name: getattr(entry, name) for name in entry.__slots__}
+    text = json.dumps({"version": VERSION, "entry": fields})
     with contextlib.suppress(OSError):
         store.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = store / _name(request)

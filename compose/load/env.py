@@ -12,8 +12,9 @@ from typing import Any
 
 from compose.errors import FileInvalid, Where
 from compose.load import dotenv
-from compose.load.files import Reader, shown
+from compose.load.files import shown
 from compose.load.problems import Problems
+from compose.load.request import Reader
 from compose.load.tree import Map
 
 

@@ -8,101 +8,24 @@ Source: Compose Specification "Compose file"; docker compose, "Pre-defined envir
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from compose.errors import FileInvalid, UsageError, Where
+from compose.errors import UsageError
 from compose.load import dotenv
 from compose.load.cast import boolean
+from compose.load.request import LoadRequest, Reader
+
+__all__ = ["LoadRequest", "Reader", "Source", "discover", "normal_name", "shown"]
 
 NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 _OVERRIDES = {
     "compose": ("compose.override.yaml", "compose.override.yml"),
     "docker-compose": ("docker-compose.override.yaml", "docker-compose.override.yml"),
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadRequest:
-    """What the command line knows about the project.
-
-    files, project_name, project_directory, env_files, profiles: the flags; empty when not given.
-    environment: the caller's environment variables.
-    cwd:         the absolute working directory.
-    services:    services named by the user: they are active whatever their profiles say.
-    """
-
-    files: tuple[str, ...] = ()
-    project_name: str = ""
-    project_directory: str = ""
-    env_files: tuple[str, ...] = ()
-    profiles: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    cwd: str = ""
-    services: tuple[str, ...] = ()
-
-
-class Reader:
-    """Reads files for the loader and remembers which, so that a cached result can be checked.
-
-    seen: absolute path -> SHA-256 of the content, or None where there was no file.
-    """
-
-    def __init__(self, stdin: bytes | None = None) -> None:
-        self.seen: dict[str, str | None] = {}
-        self._stdin = stdin
-
-    def exists(self, path: str) -> bool:
-        """Whether ``path`` is there; its absence becomes part of what the result depends on."""
-        there = Path(path).exists()
-        if not there:
-            self.seen[path] = None
-        return there
-
-    def read(self, path: str, shown: str) -> bytes:
-        """The content of ``path``. Raises FileInvalid naming it as ``shown``."""
-        if path == "-":
-            self._stdin = sys.stdin.buffer.read() if self._stdin is None else self._stdin
-            self.seen["-"] = digest(self._stdin)
-            return self._stdin
-        try:
-            data = _read_regular(path)
-        except FileNotFoundError:
-            self.seen[path] = None
-            raise FileInvalid(f"there is no file '{shown}'", where=Where(shown)) from None
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise FileInvalid(f"cannot read '{shown}': {reason.lower()}", where=Where(shown)) from None
-        self.seen[path] = digest(data)
-        return data
-
-    def text(self, path: str, shown: str) -> str:
-        """The content as UTF-8 text."""
-        try:
-            return self.read(path, shown).decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise FileInvalid(f"'{shown}' is not UTF-8 text", where=Where(shown)) from error
-
-
-def _read_regular(path: str) -> bytes:
-    """A regular file's bytes; never waits on a FIFO or device."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
-        if Path(path).is_dir():
-            raise IsADirectoryError(21, "it is a directory")
-        if not Path(path).is_file() and not path.startswith("/dev/fd/"):
-            raise OSError(22, "it is not a regular file")
-        return file.read()
-
-
-def digest(data: bytes) -> str:
-    """SHA-256 as hexadecimal text."""
-    return hashlib.sha256(data).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

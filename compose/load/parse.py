@@ -74,7 +74,7 @@ def _decode(data: bytes, file: str) -> str:
     return text
 
 
-_SUSPICIOUS = re.compile(r"(?m)^[ \-?]{%d}" % MAX_DEPTH)
+_SUSPICIOUS = re.compile(rf"(?m)^[ \-?]{{{MAX_DEPTH}}}")
 
 
 def _bound_nesting(text: str, file: str) -> None:

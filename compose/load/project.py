@@ -18,7 +18,7 @@ from typing import Any
 from compose.graph import Order
 from compose.load import cache
 from compose.load.bind import bind
-from compose.load.files import LoadRequest, Reader
+from compose.load.request import LoadRequest, Reader
 from compose.model.project import Project
 
 __all__ = ["LoadRequest", "Loaded", "load"]

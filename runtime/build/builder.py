@@ -55,6 +55,7 @@ def build(store: Store, spec: BuildSpec, *, connect: Network | None = None, even
     """
     with ExitStack() as held:
         held.enter_context(store.using())
+        store.sweep()
         work = held.enter_context(store.ingest())
         return _Build(store, spec, connect, events, held, work).image()
 

@@ -52,6 +52,7 @@ def load(store: Store, source: Path | BinaryIO, events: Events = silent) -> list
     Raises InvalidImage, DigestMismatch, StoreFull, OSError; images before the damaged one are kept.
     """
     with store.using(), store.ingest() as work:
+        store.sweep()
         if isinstance(source, Path) and source.is_dir():
             return _Archive(store, source, events).images()
         home = work / "archive"

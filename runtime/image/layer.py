@@ -24,6 +24,7 @@ from runtime.image.errors import DigestMismatch, InvalidImage
 from runtime.image.unpack import OPAQUE, WHITEOUT, Bounds, Unpacker
 
 _RATIO, _FREE = 200, 1 << 30
+_REDIRECTS = frozenset(("trusted.overlay.redirect", "trusted.overlay.metacopy"))
 _HIDDEN = ("trusted.overlay.", "user.overlay.", "system.posix_acl", "security.selinux")
 
 
@@ -149,7 +150,13 @@ def _kind(mode: int) -> bytes | None:
 
 
 def _attributes(path: bytes) -> dict[str, bytes]:
-    names = [name for name in os.listxattr(path, follow_symlinks=False) if not name.startswith(_HIDDEN)]
+    every = os.listxattr(path, follow_symlinks=False)
+    if redirects := _REDIRECTS.intersection(every):
+        raise InvalidImage(
+            f"{os.fsdecode(path)} carries {redirects.pop()}, which no archive can hold",
+            hint="the overlay was mounted with redirect_dir or metacopy on",
+        )
+    names = [name for name in every if not name.startswith(_HIDDEN)]
     return {name: os.getxattr(path, name, follow_symlinks=False) for name in names}
 
 

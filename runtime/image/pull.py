@@ -77,6 +77,7 @@ def pull(
 
     try:
         with store.using():
+            store.sweep()
             return _Fetch(store, name, platform or host_platform(), one_at_a_time).image(found)
     except RegistryUnreachable as error:
         if policy == "registry":

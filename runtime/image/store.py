@@ -173,11 +173,8 @@ class Store:
         Locked by flock(2) while in use, so that ``sweep`` can tell it from what a killed process left.
         Raises StoreFull instead of OSError ENOSPC or EDQUOT.
         """
-        path = self.root / "ingest" / os.urandom(16).hex()
-        path.mkdir(mode=0o700)
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        path, lock = self._new_ingest()
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield path
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -185,6 +182,17 @@ class Store:
             raise
         finally:
             _delete(path)
+            os.close(lock)
+
+    def _new_ingest(self) -> tuple[Path, int]:
+        """Make a directory and lock it; once more when ``sweep`` saw it in between."""
+        while True:
+            path = self.root / "ingest" / os.urandom(16).hex()
+            path.mkdir(mode=0o700)
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if path.exists():
+                return path, lock
             os.close(lock)
 
     def _full(self, error: OSError) -> StoreFull:
@@ -334,10 +342,23 @@ class Store:
     def sweep(self) -> None:
         """Delete the trash and the ingests of processes that are gone."""
         for path in (self.root / "ingest").iterdir():
-            if path.is_dir() and _abandoned(path):
-                self._discard(path)
+            if not path.name.endswith(".lock"):
+                self._sweep_one(path)
         for path in (self.root / "trash").iterdir():
             _delete(path)
+
+    def _sweep_one(self, path: Path) -> None:
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._discard(path)
+        except BlockingIOError:
+            pass  # someone works in it
+        finally:
+            os.close(fd)
 
 
 def _canonical(reference: str | Reference) -> str:
@@ -360,20 +381,6 @@ def _seconds(text: str) -> float:
         return datetime.fromisoformat(text[:19] + "+00:00").timestamp() if text else 0.0
     except ValueError:
         return 0.0
-
-
-def _abandoned(path: Path) -> bool:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(fd)
 
 
 def _delete(path: Path) -> None:

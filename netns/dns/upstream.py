@@ -56,7 +56,7 @@ class Exchange:
         *,
         stream: bool,
     ) -> None:
-        self._loop, self._done, self._stream = loop, done, stream
+        self._loop, self._done = loop, done
         self._asker = query[:2]
         self._query = secrets.token_bytes(2) + query[2:]
         self._targets = [target for server in servers[:RACERS] for target in _resolve(server)]

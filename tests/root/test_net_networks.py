@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from ipaddress import ip_address, ip_network
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 from netns.errors import AddressesExhausted, AddressTaken, NetworkInUse, NetworkNotFound
 from netns.netlink import inside
 from netns.network import Networks
+from netns.nftables.apply import Firewall
+from netns.nftables.messages import delete_table
 from netns.spec import EndpointSpec, NetworkSpec, Pool, PortSpec
 from tests.root.net_machine import HOST4, Machine, ask, in_a_machine, serving
 
@@ -243,7 +246,9 @@ def test_rules_that_another_program_flushed_come_back(machine: Machine) -> None:
     machine.networks.create(NetworkSpec(name="n"))
     box = machine.box()
     machine.plug(box, "web", "n", ports=(PortSpec(target=80, published=8080),))
-    os.system("nft flush ruleset")
+    firewall = Firewall()
+    firewall.commit([delete_table(name) for name in firewall.tables()])
+    firewall.close()
     machine.networks.create(NetworkSpec(name="n"))
     with serving(box, 80):
         assert ask(machine.outside.socket(), HOST4, 8080) == "192.0.2.1"
@@ -263,3 +268,35 @@ def test_creators_at_the_same_time_get_different_subnets(machine: Machine) -> No
     assert len(set(found)) == 12
     nets = [ip_network(text) for text in found]
     assert not any(a.overlaps(b) for n, a in enumerate(nets) for b in nets[n + 1 :])
+
+
+@in_a_machine
+def test_another_firewall_that_drops_is_named(machine: Machine) -> None:
+    if shutil.which("nft") is None:
+        return
+    policy = "{ type filter hook forward priority 0; policy drop; }"
+    os.system(f"nft 'add table ip theirs; add chain ip theirs fw {policy}'")
+    machine.networks.create(NetworkSpec(name="n"))
+    assert machine.networks.notices[-1].startswith("table 'theirs' of another firewall drops")
+    os.system("nft delete table ip theirs")
+
+
+@in_a_machine
+def test_two_run_directories_do_not_share_a_bridge(machine: Machine) -> None:
+    mine = machine.networks.create(NetworkSpec(name="shop_default"))
+    other = Networks(machine.run.with_name("other"))
+    theirs = other.create(NetworkSpec(name="shop_default"))
+    assert mine.bridge != theirs.bridge
+    assert not ip_network(mine.subnet4).overlaps(ip_network(theirs.subnet4))
+    other.remove("shop_default")
+    other.close()
+
+
+@in_a_machine
+def test_networks_are_removed_in_threads_at_once(machine: Machine) -> None:
+    names = [f"n{number}" for number in range(6)]
+    for name in names:
+        machine.networks.create(NetworkSpec(name=name))
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(machine.networks.remove, names))
+    assert machine.networks.all() == []

@@ -129,6 +129,42 @@ def box_again(machine: Machine, box: Box) -> Box:
 
 
 @in_a_machine
+def test_a_port_on_one_ipv6_address_is_found_there_only(machine: Machine) -> None:
+    async def body() -> None:
+        with published(machine, PortSpec(target=80, published=8080, host_ip="::1")):
+            made = here(family=socket.AF_INET6)
+            assert "." in await asyncio.to_thread(ask, made, "::1", 8080)
+            for address, family in ((HOST6, socket.AF_INET6), ("127.0.0.1", socket.AF_INET)):
+                answer = await asyncio.to_thread(ask, here(family=family), address, 8080)
+                assert answer == "ConnectionRefusedError"
+
+    asyncio.run(body())
+
+
+@in_a_machine
+def test_a_container_with_ipv6_only_is_published_too(machine: Machine) -> None:
+    async def body() -> None:
+        machine.networks.create(NetworkSpec(name="six", ipv4=False, ipv6=True))
+        box = machine.box()
+        (endpoint,) = machine.plug(box, "web", "six", ports=(WEB,)).endpoints
+        assert endpoint.ipv4 == ""
+        listener = box.socket(family=socket.AF_INET6)
+        listener.bind(("::", 80))
+        listener.listen()
+        for address, family in (("::1", socket.AF_INET6), ("127.0.0.1", socket.AF_INET)):
+            reader = asyncio.to_thread(ask, here(family=family), address, 8080)
+            task = asyncio.create_task(reader)
+            connection, _ = await asyncio.to_thread(listener.accept)
+            connection.sendall(b"hello")
+            connection.close()
+            assert await task == "hello"
+        listener.close()
+        await asyncio.sleep(0.1)
+
+    asyncio.run(body())
+
+
+@in_a_machine
 def test_a_large_transfer_over_ipv6_arrives_whole(machine: Machine) -> None:
     size = 20_000_000
 

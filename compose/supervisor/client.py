@@ -11,6 +11,7 @@ import os
 import select
 import socket
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -144,12 +145,17 @@ def _connect(places: Places, project: str, *, start: bool) -> socket.socket:
             ) from None
     prestart()
     _waiting.pop().serve(project)
-    try:
-        return _open(places, project)
-    except OSError as error:
-        raise SupervisorLost(
-            f"the supervisor of project '{project}' does not answer: {error.strerror}"
-        ) from error
+    # Ours listens by now. One that was started by a survivor at the same moment may still be on its way.
+    end = time.monotonic() + READY_SECONDS
+    while True:
+        try:
+            return _open(places, project)
+        except OSError as error:
+            if time.monotonic() > end:
+                raise SupervisorLost(
+                    f"the supervisor of project '{project}' does not answer: {error.strerror}"
+                ) from error
+        time.sleep(0.01)
 
 
 def _open(places: Places, project: str) -> socket.socket:

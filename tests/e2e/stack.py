@@ -106,22 +106,16 @@ class Stack:
         return int((self.run / self.name / "lock").read_text().split()[0])
 
     def spawner(self) -> int:
-        """The pid of the spawner: of the processes with its command line the one whose parent has another."""
-        family = {pid for pid in processes() if named(pid, "process.spawner") and self._mine(pid)}
-        return one(pid for pid in family if parent(pid) not in family)
+        """The pid of the spawner: who holds its lock, by /proc/locks (proc(5))."""
+        inode = (self.run / self.name / "spawner.lock").stat().st_ino
+        rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        return one(int(row[4]) for row in rows if row[5].endswith(f":{inode}"))
 
     def monitor(self, container: str) -> int:
         return int(self.state(container)["monitor"])
 
     def pid(self, container: str) -> int:
         return int(self.state(container)["pid"])
-
-    def _mine(self, pid: int) -> bool:
-        try:
-            text = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
-        except OSError:
-            return False
-        return str(self.run).encode() in text and self.name.encode() in text
 
     # The outside
 
@@ -175,31 +169,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def processes() -> list[int]:
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-
-
 def alive(pid: int) -> bool:
     """Whether ``pid`` runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def named(pid: int, word: str) -> bool:
-    try:
-        return word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
-
-
-def parent(pid: int) -> int:
-    """Field 4 of /proc/PID/stat, 0 when it is gone."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
 
 
 def one(pids: Any) -> int:

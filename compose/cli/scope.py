@@ -187,11 +187,17 @@ class Scope:
 
     def require_rights(self) -> None:
         """Raise NotPermitted without CAP_SYS_ADMIN. Source: capabilities(7), proc_pid_status(5)."""
-        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-            effective = next((line for line in status if line.startswith("CapEff:")), "CapEff: 0")
-        if not int(effective.split()[1], 16) >> 21 & 1:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            status = file.read()
+        if not may_make_namespaces(status):
             words = " ".join(["sudo pycompose", *sys.argv[1:2]])
             raise NotPermitted("pycompose needs root to make containers", hint=f"try '{words}'")
+
+
+def may_make_namespaces(status: str) -> bool:
+    """Whether /proc/PID/status tells of CAP_SYS_ADMIN (bit 21) among the effective capabilities. Pure."""
+    effective = next((line for line in status.splitlines() if line.startswith("CapEff:")), "CapEff: 0")
+    return bool(int(effective.split()[1], 16) >> 21 & 1)
 
 
 def is_name(text: str) -> bool:

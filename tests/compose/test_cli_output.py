@@ -120,10 +120,11 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=20,
 )
-WORDS = st.sampled_from(
-    "yes No on ~ null 1:30 0x10 1e3 .5 a: #b a#b - -x [x] {y} 'q' \"d\" *a &b !c |x >y %z @v `w $$ a,b a:b 2020-01-01 "
-    "=".split(" ")
-)
+AMBIGUOUS = [
+    "yes", "No", "on", "~", "null", "1:30", "0x10", "1e3", ".5", "a:b", "a#b", "-", "-x", "[x]", "{y}", "'q'",
+    '"d"', "*a", "&b", "!c", "|x", ">y", "%z", "@v", "`w", "$$", "a,b", "2020-01-01", "=", "a:",
+]  # fmt: skip
+WORDS = st.sampled_from([*AMBIGUOUS, "a: b", "a #b", " a", "a ", ""])
 
 
 @given(VALUES | WORDS | st.lists(WORDS) | st.dictionaries(WORDS, WORDS | st.lists(WORDS)))

@@ -137,7 +137,7 @@ def test_a_moment_is_a_time_or_a_duration_ago(text: str, expected: str) -> None:
 
 @pytest.mark.parametrize("text", ["x", "1x", "m", "h1", "12:00", "-"])
 def test_what_is_no_moment_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         moment(text, NOON)
 
 

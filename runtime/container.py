@@ -41,6 +41,10 @@ OnExit = Callable[[str, ExitRecord], None]
 _ADOPTION = 1.0  # seconds that living monitors have to introduce themselves
 
 
+class _MonitorDied(RuntimeFailure):
+    """Nobody is left to answer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Created:
     """A container at its gate.
@@ -135,6 +139,8 @@ class Runtime:
         if self._server is not None:
             self._loop.remove_reader(self._server)
             self._server.close()
+        with contextlib.suppress(OSError):
+            (self.data / "trash").rmdir()
         for name in (line.SOCKET, "spawner.lock", "revive.lock"):
             (self.run / name).unlink(missing_ok=True)
 
@@ -151,12 +157,10 @@ class Runtime:
         place.kept.mkdir(parents=True, exist_ok=True, mode=0o711)
         records.write_json(place.kept / "spec.json", spec)
         (place.record / "seccomp").write_bytes(confinement.of(spec))
-        link, theirs = self._link(spec)
         try:
-            self._tell_spawner({"do": "create", "id": spec.id}, [theirs.fileno(), *passed])
-        finally:
-            theirs.close()
-        message = await self._reply(link)
+            link, message = await self._request_creation(spec, passed)
+        except _MonitorDied:  # or the spawner, with the request in its hands
+            link, message = await self._request_creation(spec, passed)
         link.state = from_json(ContainerState, message["created"])
         self._keep(link, spec)
         master = link.handed.pop() if link.handed and spec.stdio == "pass" else None
@@ -166,6 +170,16 @@ class Runtime:
             master=master,
             warnings=tuple(message["warnings"]),
         )
+
+    async def _request_creation(
+        self, spec: ContainerSpec, passed: Sequence[int]
+    ) -> tuple[_Link, dict[str, Any]]:
+        link, theirs = self._link(spec)
+        try:
+            self._tell_spawner({"do": "create", "id": spec.id}, [theirs.fileno(), *passed])
+        finally:
+            theirs.close()
+        return link, await self._reply(link)
 
     async def start(self, id: str) -> ContainerState:
         """Open the gate; returns when execve(2) has succeeded.
@@ -230,22 +244,28 @@ class Runtime:
 
         Raises NotExecutable or CommandNotFound as a start does, RuntimeFailure when it does not run.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        theirs.setblocking(True)
-        try:
-            self._tell_spawner({"do": "exec", "id": id, "exec": to_json(spec)}, [theirs.fileno()])
-        finally:
-            theirs.close()
-        try:
-            await self._readable(ours)
-            message, _ = receive(ours)
-        finally:
-            ours.close()
+        message = await self._ask({"do": "exec", "id": id, "exec": to_json(spec)})
+        if message is None:  # the spawner may have died with the request in its hands
+            message = await self._ask({"do": "exec", "id": id, "exec": to_json(spec)})
         if message is None:
             raise RuntimeFailure("the process that runs commands in containers died; try again")
         if "error" in message:
             raise revive(message["error"])
         return from_json(ExecResult, message["result"])
+
+    async def _ask(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """Send a request with a connection for its answer; None when that was closed without one."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        try:
+            self._tell_spawner(request, [theirs.fileno()])
+        finally:
+            theirs.close()
+        try:
+            await self._readable(ours)
+            return receive(ours)[0]
+        finally:
+            ours.close()
 
     async def discard(self, id: str) -> None:
         """Take back a container that waits at its gate, such as when its network could not be had."""
@@ -302,6 +322,8 @@ class Runtime:
         if "error" in message:
             self._drop(link)
             raise revive(message["error"])
+        if "died" in message:
+            raise _MonitorDied("the monitor of the container died")
         return message
 
     def _hear(self, link: _Link) -> None:
@@ -334,19 +356,19 @@ class Runtime:
         """A monitor died or ended: answer who waits, and have its container adopted when that still runs."""
         self._drop(link, close_kept=False)
         if link.reply is not None and not link.reply.done():
-            text = {
-                "kind": "RuntimeFailure",
-                "message": "the monitor of the container died",
-                "hint": "",
-                "exit_code": 125,
-            }
-            link.reply.set_result({"error": text})
+            link.reply.set_result({"died": True})
             return
         if not link.started or self._closing:
             for fd in link.kept:
                 os.close(fd)
             return
         self._reap(link.state.monitor)
+        record = records.read(self.run, self.data, link.id).exit
+        if record is not None:
+            for fd in link.kept:
+                os.close(fd)
+            self._ended(link, record)
+            return
         self._watch_orphan(link)
         master = [fd for fd in link.kept if os.isatty(fd)]
         self._ask_adoption(link.id, master, link)
@@ -443,11 +465,15 @@ class Runtime:
         id = message["monitor"]
         before = self._links.get(id)
         exited = before.exited if before else self._loop.create_future()
+        link = _Link(id, guest, from_json(ContainerState, message["state"]), exited, handed=fds, started=True)
+        spec = records.read_spec(self.data, id)
+        if spec.tty and not fds and before is not None and before.kept:
+            send(guest, {"do": "master"}, before.kept[:1])
+            link.handed, before.kept = before.kept, []
         if before is not None:
             self._drop(before)
-        link = _Link(id, guest, from_json(ContainerState, message["state"]), exited, handed=fds, started=True)
         self._links[id] = link
-        self._keep(link, records.read_spec(self.data, id))
+        self._keep(link, spec)
         self._loop.add_reader(guest, self._hear, link)
 
     def _start_spawner(self) -> None:

@@ -222,11 +222,12 @@ def _restrict(group: Group, devices: tuple[str, ...]) -> list[str]:
 
 def _remove_tree(directory: Path, until: float) -> None:
     """rmdir ``directory`` and what a container made below it, deepest first."""
-    if not directory.is_dir():
+    try:
+        below = [Path(entry.path) for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
         return
-    for entry in os.scandir(directory):
-        if entry.is_dir(follow_symlinks=False):
-            _remove_tree(Path(entry.path), until)
+    for path in below:
+        _remove_tree(path, until)
     while True:
         try:
             directory.rmdir()

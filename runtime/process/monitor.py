@@ -4,7 +4,8 @@ Comes in:  a Start (forked by the spawner) and a connection to the supervisor.
 Goes out:  state.json, exit.json, the log; reports over the connection, which is found again when lost.
 Not here:  making pid 1 (``launch``), deciding about restarts (``compose.engine``).
 
-Said to a monitor: {"do": "start"}. Said by one: {"created"}, {"started"}, {"error"}, {"exited"} and, on a
+Said to a monitor: {"do": "start"}, {"do": "discard"} and, with the master of a terminal whose last monitor
+died, {"do": "master"}. Said by one: {"created"}, {"started"}, {"error"}, {"exited"} and, on a
 new connection, {"monitor": id, "pid": its own}. With a tty the master's descriptor goes with "created"
 and "monitor", so that the terminal outlives this process.
 """
@@ -202,6 +203,11 @@ class Monitor:
             message, fds = receive(self.channel)
         except OSError:
             message, fds = None, []
+        if message is not None and message.get("do") == "master" and not self.sources:
+            self.master = fds.pop()
+            self._open_sources()
+            for source in self.sources:
+                self.poll.register(source.fd, select.POLLIN)
         for fd in fds:
             os.close(fd)
         if message is None:
@@ -276,9 +282,9 @@ class Monitor:
                 pass
         record = ending.record(status, self.spec, self.group)
         write_json(self.place.record / "exit.json", record)
-        self._report({"exited": to_json(record)})
-        while self.channel is None and self._reconnect():
-            time.sleep(0.02)
+        while not self._report({"exited": to_json(record)}) and self._reconnect():
+            if self.channel is None:
+                time.sleep(0.02)
         self._close_sources()
         with contextlib.suppress(OSError):
             cgroup.remove(self.group)
@@ -297,13 +303,16 @@ class Monitor:
                 return status
             time.sleep(0.005)
 
-    def _report(self, message: dict[str, object], fds: Sequence[int] = ()) -> None:
+    def _report(self, message: dict[str, object], fds: Sequence[int] = ()) -> bool:
+        """Tell the supervisor. Returns whether it could be told."""
         if self.channel is None:
-            return
+            return False
         try:
             send(self.channel, message, list(fds))
         except OSError:
             self._lost()
+            return False
+        return True
 
 
 def create(start: Start) -> None:

@@ -181,7 +181,9 @@ class Spawner:
         """Delete what was thrown into the trash, at leisure."""
         with contextlib.suppress(OSError):
             os.nice(10)
-        shutil.rmtree(self.data / "trash", ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self.data / "trash"):
+                shutil.rmtree(entry.path, ignore_errors=True)
 
     def _reconnect(self) -> None:
         if self.revival is None:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from netns.dns import message
 from netns.dns.upstream import Exchange, Resolvers
@@ -209,10 +209,10 @@ class Client:
             except OSError:
                 continue
 
-    def _sender(self, asker: object) -> Callable[[bytes], None]:
+    def _sender(self, asker: Any) -> Callable[[bytes], None]:
         def send(reply: bytes) -> None:
             try:
-                self._datagrams.sendto(reply, asker)  # type: ignore[call-overload]
+                self._datagrams.sendto(reply, asker)
             except OSError:  # the container is gone, or its queue is full: it will ask again
                 pass
 

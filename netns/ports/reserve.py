@@ -37,10 +37,10 @@ class Held:
     note: Path
 
     def close(self) -> None:
+        self.note.unlink(missing_ok=True)  # first: the next holder writes one of the same name
         for held in (self.four, self.six):
             if held is not None:
                 held.close()
-        self.note.unlink(missing_ok=True)
 
 
 class Reservations:

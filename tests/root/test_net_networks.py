@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from ipaddress import ip_address, ip_network
@@ -18,7 +19,7 @@ from netns.network import Networks
 from netns.nftables.apply import Firewall
 from netns.nftables.messages import delete_table
 from netns.spec import EndpointSpec, NetworkSpec, Pool, PortSpec
-from tests.root.net_machine import HOST4, Machine, ask, in_a_machine, serving
+from tests.root.net_machine import HOST4, HOST6, Machine, ask, in_a_machine, serving
 
 
 def oracle(read: Callable[[object], object]) -> object:
@@ -300,3 +301,46 @@ def test_networks_are_removed_in_threads_at_once(machine: Machine) -> None:
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(machine.networks.remove, names))
     assert machine.networks.all() == []
+
+
+@in_a_machine
+def test_the_way_out_by_ipv6_is_masqueraded_and_the_way_in_is_closed(machine: Machine) -> None:
+    os.system("ip -6 route add default via 2001:db8::1")
+    machine.networks.create(NetworkSpec(name="n", ipv6=True))
+    assert "ipv6.conf.all.forwarding was 0" in machine.networks.notices[-1]
+    box = machine.box()
+    at = machine.plug(box, "web", "n").endpoints[0].ipv6
+    machine.outside.run("ip", "-6", "route", "add", f"{at}/128", "via", HOST6)
+    listener = machine.outside.socket(family=socket.AF_INET6)
+    listener.bind(("::", 80))
+    listener.listen()
+    client = box.socket(family=socket.AF_INET6)
+    client.connect(("2001:db8::1", 80))
+    connection, who = listener.accept()
+    assert who[0] == HOST6
+    inner = box.socket(family=socket.AF_INET6)
+    inner.bind(("::", 80))
+    inner.listen()
+    assert ask(machine.outside.socket(family=socket.AF_INET6), at, 80) == "TimeoutError"
+    for made in (listener, client, connection, inner):
+        made.close()
+
+
+def _connect(run: Path, netns: str, number: int) -> str:
+    networks = Networks(run)
+    spec = EndpointSpec(network="n", container=f"{number:02d}" * 32)
+    (endpoint,) = networks.connect(Path(netns), [spec]).endpoints
+    networks.close()
+    return endpoint.ipv4
+
+
+@in_a_machine
+def test_containers_connected_by_several_processes_get_different_addresses(machine: Machine) -> None:
+    machine.networks.create(NetworkSpec(name="n"))
+    boxes = [machine.box() for _ in range(8)]
+    paths = [str(box.netns) for box in boxes]
+    with ProcessPoolExecutor(4, mp_context=get_context("fork")) as pool:
+        found = list(pool.map(_connect, [machine.run] * 8, paths, range(8)))
+    assert len(set(found)) == 8
+    for number in range(8):
+        machine.networks.disconnect(f"{number:02d}" * 32)

@@ -92,8 +92,8 @@ def keep(store: Path, request: LoadRequest, entry: Entry) -> None:
 
 def _name(request: LoadRequest) -> str:
     parts = [
-        VERSION, _edition(), request.files, request.project_name, request.project_directory, request.env_files,
-        request.profiles, request.cwd, sorted(request.services),
+        VERSION, _edition(), request.files, request.project_name, request.project_directory,
+        request.env_files, request.profiles, request.cwd, sorted(request.services),
     ]  # fmt: skip
     return digest(json.dumps(parts).encode("utf-8", "surrogatepass")) + ".json"
 
@@ -101,7 +101,7 @@ def _name(request: LoadRequest) -> str:
 def _edition() -> int:
     """When the youngest source of the loader was installed: other code, other models."""
     with os.scandir(Path(__file__).parent) as sources:
-        return max(source.stat().st_mtime_ns for source in sources if source.name.endswith(".py"))
+        return max((one.stat().st_mtime_ns for one in sources if one.name.endswith(".py")), default=0)
 
 
 def _variables_hold(entry: Entry, request: LoadRequest) -> bool:

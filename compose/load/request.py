@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -37,14 +38,19 @@ class LoadRequest:
     services: tuple[str, ...] = ()
 
 
+_VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)|^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*$", re.MULTILINE)
+
+
 class Reader:
     """Reads files for the loader and remembers which, so that a cached result can be checked.
 
-    seen: absolute path -> SHA-256 of the content, or None where there was no file.
+    seen:  absolute path -> SHA-256 of the content, or None where there was no file.
+    names: variables that env files refer to or inherit.
     """
 
     def __init__(self, stdin: bytes | None = None) -> None:
         self.seen: dict[str, str | None] = {}
+        self.names: set[str] = set()
         self._stdin = stdin
 
     def exists(self, path: str) -> bool:
@@ -72,11 +78,13 @@ class Reader:
         return data
 
     def text(self, path: str, shown: str) -> str:
-        """The content as UTF-8 text."""
+        """The content of an env file or label file as UTF-8 text."""
         try:
-            return self.read(path, shown).decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise FileInvalid(f"'{shown}' is not UTF-8 text", where=Where(shown)) from error
+            text = self.read(path, shown).decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise FileInvalid(f"'{shown}' is not UTF-8 text", where=Where(shown)) from None
+        self.names |= {name for pair in _VARIABLE.findall(text) for name in pair if name}
+        return text
 
 
 def _read_regular(path: str) -> bytes:

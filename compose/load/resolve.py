@@ -58,7 +58,7 @@ def resolve(request: files.LoadRequest, reader: files.Reader) -> cache.Entry:
         order=order.to_json(),
         warnings=_warnings(notes),
         files=dict(reader.seen),
-        variables=_variables(request, notes),
+        variables=_variables(request, notes, reader),
     )
 
 
@@ -134,7 +134,7 @@ def _warnings(notes: Notes) -> list[str]:
     return list(dict.fromkeys([*notes.warnings, *lines]))
 
 
-def _variables(request: files.LoadRequest, notes: Notes) -> dict[str, str | None]:
+def _variables(request: files.LoadRequest, notes: Notes, reader: files.Reader) -> dict[str, str | None]:
     """The caller's variables that mattered, by hash."""
-    names = {name for scope in notes.scopes for name in scope.used} | set(cache.ALWAYS)
+    names = {name for scope in notes.scopes for name in scope.used} | reader.names | set(cache.ALWAYS)
     return {name: cache.fingerprint(request.environment.get(name)) for name in sorted(names)}

@@ -363,7 +363,8 @@ ATTRIBUTES: dict[str, Change | dict[str, Any] | tuple[Any, ...]] = {
     },
     "logging": {"options": _texts}, "mem_limit": _size, "mem_reservation": _size, "memswap_limit": _size,
     "models": _keyed, "networks": _networks, "ports": _ports, "post_start": _hooks, "pre_start": _hooks,
-    "pre_stop": _hooks, "provider": {"options": _provider_options}, "secrets": _file_mounts("/run/secrets/"), "shm_size": _size,
-    "stop_grace_period": _duration, "storage_opt": _texts, "sysctls": _labels, "tmpfs": _listed,
+    "pre_stop": _hooks, "provider": {"options": _provider_options},
+    "secrets": _file_mounts("/run/secrets/"), "shm_size": _size, "stop_grace_period": _duration,
+    "storage_opt": _texts, "sysctls": _labels, "tmpfs": _listed,
     "volumes": _volumes,
 }  # fmt: skip

@@ -191,3 +191,11 @@ def test_ten_thousand_services_are_read_in_bounded_time(place: Place) -> None:
     begin = time.monotonic()
     assert len(place.load().order.levels()) == 10000
     assert time.monotonic() - begin < 60
+
+
+def test_a_variable_that_only_an_env_file_uses_counts_for_the_cache(place: Place) -> None:
+    place.write("compose.yaml", "services: {web: {image: 'x:$TAG'}}\n")
+    place.write(".env", "TAG=${BASE:-1}-slim\n")
+    assert place.load().project.services["web"].image == "x:1-slim"
+    changed = place.load(environment={"BASE": "2"})
+    assert (changed.cached, changed.project.services["web"].image) == (False, "x:2-slim")

@@ -32,7 +32,8 @@ from netns.spec import Endpoint, Network
 
 BURST = 64  # datagrams taken from one socket before others get their turn
 CACHED = 2048
-EXCHANGES = 256  # questions forwarded at a time
+EXCHANGES, EXCHANGES_EACH = 128, 64  # questions forwarded at a time, in all and of one container
+UNREAD = 1 << 20  # bytes of answers that a TCP client may leave unread
 STREAMS = 64  # TCP connections of one container
 STREAM_IDLE = 10.0
 SETTLED = 0.05  # seconds after which the change time of a directory can be trusted
@@ -154,7 +155,7 @@ class Client:
         self._streams: set[Stream] = set()
         self._zone = Zone(())
         self._made: dict[bytes, Sequence[bytes]] = {}
-        self._turn = 0
+        self._turn = self._waiting = 0
         server.loop.add_reader(datagrams, self._read)
         server.loop.add_reader(streams, self._accept)
 
@@ -178,9 +179,15 @@ class Client:
                 self._made[data[2:]] = [reply[2:] for reply in found]
             return send(found[self._turn % len(found)])
         failure = message.answer(question, (), message.SERVFAIL, stream=stream)
-        if not self._zone.outward:
+        if not self._zone.outward or self._waiting >= EXCHANGES_EACH:
             return send(failure)
-        self._server.forward(data, self._dns, lambda reply: send(reply or failure), stream=stream)
+
+        def done(reply: bytes | None) -> None:
+            self._waiting -= 1
+            send(reply or failure)
+
+        self._waiting += 1
+        self._server.forward(data, self._dns, done, stream=stream)
 
     def refresh(self) -> None:
         """Look whether the records changed; answers already made are dropped then."""
@@ -283,6 +290,8 @@ class Stream:
         except OSError:
             return self.close()
         del self._output[:sent]
+        if len(self._output) > UNREAD:
+            return self.close()
         if self._output:
             self._loop.add_writer(self._socket, self._write)
         else:

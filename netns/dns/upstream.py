@@ -8,7 +8,7 @@ Not here:  which queries go out at all (server).
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 import socket
 import struct
 from collections.abc import Callable, Sequence
@@ -58,7 +58,7 @@ class Exchange:
     ) -> None:
         self._loop, self._done = loop, done
         self._asker = query[:2]
-        self._query = secrets.token_bytes(2) + query[2:]
+        self._query = os.urandom(2) + query[2:]
         self._targets = [target for server in servers[:RACERS] for target in _resolve(server)]
         self._sockets: list[socket.socket] = []
         self._worse: bytes | None = None

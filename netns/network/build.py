@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,7 +35,7 @@ def build_network(run: Path, dns: Sequence[str] = ()) -> Iterator[Callable[[Path
     thread = threading.Thread(target=loop.run_forever, name="build names", daemon=True)
 
     def connect(netns: Path) -> None:
-        container = secrets.token_hex(32)
+        container = os.urandom(32).hex()
         with one_at_a_time:
             if not thread.is_alive():
                 _sweep_builds(networks)

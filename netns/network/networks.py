@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
@@ -340,7 +339,7 @@ class Networks:
 
     def _leased(self, network: Network, endpoint: Endpoint) -> Lease:
         spec = endpoint.spec
-        link = naming.veth_name(spec.network, spec.container, secrets.token_hex(4))
+        link = naming.veth_name(spec.network, spec.container, os.urandom(4).hex())
         return Lease(endpoint=endpoint, project=self._project or network.spec.project, link=link)
 
     def _publish(

@@ -275,6 +275,7 @@ class Monitor:
     def _finish(self) -> None:
         """Pid 1 is gone: the rest of its output, then the record, then the report, then the control group."""
         status = self._status()
+        self._await_master()
         if self.spec.namespaces.pid != "private":
             cgroup.kill(self.group)  # no pid namespace has taken its other processes with it
         for source in self.sources:
@@ -288,6 +289,16 @@ class Monitor:
         self._close_sources()
         with contextlib.suppress(OSError):
             cgroup.remove(self.group)
+
+    def _await_master(self) -> None:
+        """After an adoption the supervisor still holds the terminal, and in it the last output."""
+        until = time.monotonic() + 1.0
+        while self.spec.tty and self.spec.stdio == "log" and not self.sources and time.monotonic() < until:
+            if self.channel is None:
+                self._reconnect()
+                time.sleep(0.005)
+            elif select.select([self.channel], [], [], 0.1)[0]:
+                self._command()
 
     def _status(self) -> int | None:
         """The wait status: our own child's, or what its reaper wrote down, or what the kernel still knows."""

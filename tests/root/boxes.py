@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -58,7 +58,7 @@ class Box:
         try:
             yield runtime
         finally:
-            for id in os.listdir(self.data / "containers"):
+            for id in [path.name for path in (self.data / "containers").iterdir()]:
                 await kill(runtime, id)
                 await runtime.remove(id)
             await runtime.close()
@@ -72,11 +72,7 @@ class Box:
 
     def output(self, spec: ContainerSpec) -> str:
         """What is in the log, without times and tags."""
-        try:
-            lines = Path(spec.log).read_text().splitlines()
-        except FileNotFoundError:
-            return ""
-        return "\n".join(line.split(" ", 3)[3] for line in lines)
+        return "\n".join(whole_lines([Path(spec.log)]))
 
     def finished(self, *argv: str, **changes: Any) -> tuple[ExitRecord, str]:
         """All of it in one call: open, run to the end, close."""
@@ -103,6 +99,19 @@ async def until(true: Callable[[], Any], seconds: float = 10.0) -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("waited in vain")
+
+
+def whole_lines(paths: Iterable[Path]) -> list[str]:
+    """The text of log files in order, partial records joined with what follows on their stream."""
+    out: list[str] = []
+    begun: dict[str, str] = {}
+    for path in paths:
+        for record in path.read_text().splitlines() if path.exists() else ():
+            _, stream, tag, rest = record.split(" ", 3)
+            begun[stream] = begun.get(stream, "") + rest
+            if tag == "F":
+                out.append(begun.pop(stream))
+    return out + list(begun.values())
 
 
 def cgroups(project: str) -> list[str]:

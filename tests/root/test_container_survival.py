@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -11,8 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from boxes import Box, cgroups, kill, until
-from test_container import whole_lines
+from boxes import Box, cgroups, kill, until, whole_lines
 
 from runtime import state as records
 from runtime.container import Runtime
@@ -32,7 +32,11 @@ def monitor_of(box: Box, id: str) -> int:
 
 
 async def replaced(box: Box, id: str, monitor: int) -> None:
-    await until(lambda: monitor_of(box, id) not in (0, monitor))
+    def done() -> bool:
+        state = records.read(box.run, box.data, id)
+        return state.exit is not None or state.monitor not in (0, monitor)
+
+    await until(done)
 
 
 def test_a_killed_monitor_is_replaced_and_the_exit_code_is_learned(box: Box) -> None:
@@ -228,7 +232,7 @@ def test_a_killed_supervisor_comes_back_and_finds_its_container(box: Box, also: 
     Path(f"/proc/{state.pid}/root/go").touch()
 
     async def ended() -> ContainerState:
-        await until(lambda: records.read(box.run, box.data, spec.id).exit is not None)
+        await until(lambda: [reap(), records.read(box.run, box.data, spec.id).exit][1] is not None)
         return records.read(box.run, box.data, spec.id)
 
     record: ExitRecord | None = asyncio.run(ended()).exit
@@ -241,6 +245,13 @@ def test_a_killed_supervisor_comes_back_and_finds_its_container(box: Box, also: 
     ):  # what was in the pipe when nobody held it has not been lost, the container held it
         assert numbers == sorted(set(numbers))
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+def reap() -> None:
+    """This process is init here: orphans are its children, and only a reaped one tells its exit code."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def kernel_tells_exit_codes() -> bool:

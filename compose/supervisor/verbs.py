@@ -23,6 +23,8 @@ from compose.engine.observe import observe
 from compose.engine.oneoff import oneoff
 from compose.errors import ComposeError
 from compose.load.bind import bind
+from compose.model.project import Project
+from compose.model.service import Condition
 from compose.plan import teardown
 from compose.plan.launch import ImageFacts
 from compose.plan.observed import Container, Observed
@@ -124,17 +126,26 @@ def _why_late(keepers: list[Keeper]) -> str:
     return "; ".join(words)
 
 
+def _awaited_to_end(project: Project, service: str) -> bool:
+    """Whether another service waits for ``service`` to complete: then its success is as good as running."""
+    needs = (other.depends_on.get(service) for other in project.services.values())
+    return any(need is not None and need.condition is Condition.COMPLETED for need in needs)
+
+
 async def _until_up(call: Call, keeper: Keeper) -> None:
     machine = call.machine
     if keeper.launch.health is not None:
         if not _is_up(keeper):
             call.emit(step("container", keeper.name, "Waiting"))
-        await machine.until_healthy(keeper)
-        call.emit(step("container", keeper.name, "Healthy"))
+            await machine.until_healthy(keeper)
+            call.emit(step("container", keeper.name, "Healthy"))
         return
+    assert machine.project is not None
     while not keeper.running:
         if not keeper.active:
             code = keeper.exit.code if keeper.exit else None
+            if code == 0 and _awaited_to_end(machine.project, keeper.launch.service):
+                return
             raise ComposeError(
                 f"container {keeper.name} exited ({code})",
                 hint=f"see 'pycompose logs {keeper.launch.service}'",

@@ -45,6 +45,7 @@ class _Service:
         self._dependencies()
         self._mounts()
         self._models()
+        self._numbers()
         self._limits()
         self._healthcheck()
 
@@ -141,6 +142,21 @@ class _Service:
                 self._fail("has a device without 'target'", "devices", index)
 
         self._targets()
+
+    def _numbers(self) -> None:
+        for index, port in enumerate(self._service.get("ports") or ()):
+            if port.get("target") is None:
+                self._fail("has a port without 'target'", "ports", index)
+        build = self._service.get("build") or {}
+        for path, limits in (
+            (("ulimits",), self._service.get("ulimits")),
+            (("build", "ulimits"), build.get("ulimits")),
+        ):
+            for name, limit in (limits or {}).items():
+                if not isinstance(limit, int) and not (
+                    isinstance(limit, Map) and {"soft", "hard"} <= set(limit)
+                ):
+                    self._fail(f"has a limit '{name}' without a number for soft and hard", *path, name)
 
     def _targets(self) -> None:
         """No two temporary file systems, nor one and a volume, at the same place."""

@@ -182,10 +182,20 @@ def _file_mounts(default: str) -> Change:
     return change
 
 
+def _octal(mode: str | int | float) -> int:
+    """Permission bits from a number, or from text in octal."""
+    try:
+        value = int(mode, 8) if isinstance(mode, str) else int(mode)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 0o7777:
+        raise ValueError(f"'{mode}' is not a file mode such as 0440")
+    return value
+
+
 def _file_mount(item: Map, default: str) -> None:
     if "mode" in item:
-        mode = item["mode"]
-        item["mode"] = f"{int(mode):04o}" if isinstance(mode, int | float) else f"{int(mode, 8):04o}"
+        item["mode"] = f"{_octal(item['mode']):04o}"
     if default and "source" in item and not item.get("target"):
         item["target"] = default + str(item["source"])
 
@@ -255,7 +265,10 @@ def _volumes(value: Any, base: Base) -> Any:
 def _volume(mount: Map, base: Base) -> Map:
     if mount.get("type") == "bind" and isinstance(mount.get("source"), str):
         mount["source"] = base.path(mount["source"])
-    for key, change in (("volume", {"labels": _labels}), ("tmpfs", {"size": _size})):
+    for key, change in (
+        ("volume", {"labels": _labels}),
+        ("tmpfs", {"size": _size, "mode": lambda mode, _base: _octal(mode)}),
+    ):
         if isinstance(mount.get(key), Map):
             for name, function in change.items():
                 if name in mount[key]:

@@ -89,6 +89,10 @@ class _Build:
             raise BuildFailed(
                 f"cannot build for {self.spec.platform} on {host_platform()}", hint="leave platform out"
             )
+        if "://" in self.spec.context or self.spec.context.startswith("git@"):
+            raise BuildFailed(
+                f"the build context '{self.spec.context}' is not a directory", hint="clone it first"
+            )
         parsed = parse(self._text(), self._file)
         try:
             self._stages, self._outer = stages.split_stages(parsed, self.spec.args, self.spec.platform)

@@ -12,7 +12,6 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +19,9 @@ from runtime.errors import BuildFailed
 from runtime.image.dockerfile import ignore
 from runtime.image.dockerfile.errors import DockerfileInvalid
 from runtime.image.view import View
+from schemas.frozen import dataclass
+
+_SMALL = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +167,10 @@ def _content(item: Item) -> str:
     if stat.S_ISLNK(mode):
         return os.fspath(item.host.readlink())
     if stat.S_ISREG(mode):
-        with item.host.open("rb") as data:
-            return hashlib.file_digest(data, "sha256").hexdigest()
+        with open(item.host, "rb", buffering=0) as data:
+            if item.info.st_size > _SMALL:
+                return hashlib.file_digest(data, "sha256").hexdigest()
+            return hashlib.sha256(data.read()).hexdigest()
     return str(item.info.st_rdev) if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else ""
 
 

@@ -11,7 +11,6 @@ import os
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.build import stubs
@@ -20,6 +19,7 @@ from runtime.image.view import View
 from runtime.policy import capabilities, paths
 from runtime.process import oneshot
 from runtime.spec import DEFAULT_PATH, ContainerSpec, ExitRecord, Mount, Namespaces, Ulimit
+from schemas.frozen import dataclass, field
 
 Connect = Callable[[Path], None]
 _TAIL = 20

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from runtime.spec import NOTHING, Ulimit
+from schemas.frozen import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

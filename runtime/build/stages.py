@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from runtime.image.dockerfile.errors import DockerfileInvalid
 from runtime.image.dockerfile.parse import Dockerfile, Instruction
 from runtime.image.dockerfile.words import expand, split
 from runtime.image.manifest import host_platform
+from schemas.frozen import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -218,6 +218,6 @@ def _maintainer(state: State, instruction: Instruction) -> None:
 
 _HANDLERS: dict[str, Callable[[State, Instruction], None]] = {
     "ARG": _arg, "ENV": _env, "LABEL": _label, "USER": _user, "EXPOSE": _expose, "VOLUME": _volume,
-    "CMD": _cmd, "ENTRYPOINT": _entrypoint, "HEALTHCHECK": _health, "STOPSIGNAL": _stop_signal, "SHELL": _shell,
-    "ONBUILD": _on_build, "MAINTAINER": _maintainer,
+    "CMD": _cmd, "ENTRYPOINT": _entrypoint, "HEALTHCHECK": _health, "STOPSIGNAL": _stop_signal,
+    "SHELL": _shell, "ONBUILD": _on_build, "MAINTAINER": _maintainer,
 }  # fmt: skip

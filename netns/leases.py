@@ -16,12 +16,13 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from netns.naming import directory_name
 from netns.spec import Endpoint, EndpointSpec, Network, NetworkSpec, Pool, PortSpec
+from schemas.frozen import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

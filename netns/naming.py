@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, ip_address
 
+from netns.errors import NetworkFailure
 from netns.spec import EndpointSpec
 
 LOCAL_RESOLVER = "127.0.0.11"
@@ -28,6 +29,15 @@ _HOSTS_HEAD = (
 def bridge_name(run: str, network: str) -> str:
     """A link name of 15 bytes (IFNAMSIZ less one) for a network of the RUN directory ``run``."""
     return "pc-" + hashlib.sha256(f"{run}\0{network}".encode()).hexdigest()[:12]
+
+
+def check_link_name(name: str) -> str:
+    """``name`` when the kernel takes it for a link (dev_valid_name). Raises NetworkFailure."""
+    if not re.fullmatch(r"[^\s/:]{1,15}", name) or name in (".", ".."):
+        raise NetworkFailure(
+            f"'{name}' is not a name for a link", hint="at most 15 bytes, without '/', ':' or blanks"
+        )
+    return name
 
 
 def veth_name(network: str, container: str, salt: str) -> str:

@@ -15,9 +15,10 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import IntFlag
 from pathlib import Path
+
+from schemas.frozen import dataclass
 
 ROUTE, NETFILTER = 0, 12
 CLONE_NEWNET = 0x40000000

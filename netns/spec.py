@@ -8,8 +8,9 @@ Not here:  any decision (ipam, naming) or effect (links, ports, dns).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
+
+from schemas.frozen import dataclass, field
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 

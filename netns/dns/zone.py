@@ -10,11 +10,11 @@ Services answer all their replicas, in rotated order. The first network that kno
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
 from netns.dns import message
 from netns.spec import Endpoint, Network
+from schemas.frozen import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
@@ -27,6 +26,7 @@ from netns.ports.flows import forget_flows
 from netns.ports.forward import Forward, forward
 from netns.ports.reserve import Reservations, sweep_notes
 from netns.spec import Endpoint, EndpointSpec, Network, NetworkSpec, PortSpec
+from schemas.frozen import dataclass, replace
 
 _parsed = lru_cache(4096)(ip_address)
 RESOLV_CONF = Path("/etc/resolv.conf")
@@ -230,7 +230,11 @@ class Networks:
     def _plan(self, spec: NetworkSpec) -> Network:
         """Choose link name, subnets and MTU of a new network."""
         links, _ = self._kernel()
-        bridge = spec.bridge or naming.bridge_name(str(self._run.absolute()), spec.name)
+        bridge = (
+            naming.check_link_name(spec.bridge)
+            if spec.bridge
+            else naming.bridge_name(str(self._run.absolute()), spec.name)
+        )
         own = links.index(bridge)
         routes = list(links.routes())
         named = [(s, f"network '{n.spec.name}'{_of(n)}") for n in self.all() for s in ipam.subnets_of(n)]
@@ -260,6 +264,12 @@ class Networks:
     def _clear(self, network: Network) -> None:
         """Remove a bridge that a crashed run left. Raises AddressTaken when a link is not ours."""
         links, firewall = self._kernel()
+        for other in self.all():
+            if other.bridge == network.bridge:
+                raise AddressTaken(
+                    f"bridge '{network.bridge}' belongs to network '{other.spec.name}'{_of(other)}",
+                    hint="choose another name for the bridge of this network",
+                )
         index = links.index(network.bridge)
         if index and network.spec.bridge and not firewall.has(ruleset.table_name(network)):
             raise AddressTaken(
@@ -286,7 +296,7 @@ class Networks:
     def _lead_again(self, network: Network) -> None:
         """Published ports of a table that somebody flushed."""
         for lease in self._leases.of_network(network.spec.name):
-            self._lead(network, lease.endpoint, _by_kernel(lease.ports, lease.endpoint))
+            self._lead(network, lease.endpoint, ruleset.led_by_kernel(lease.ports, lease.endpoint))
 
     def _lead(self, network: Network, endpoint: Endpoint, ports: Sequence[PortSpec]) -> None:
         """Let the kernel lead ``ports`` to an endpoint; one that a dead container left is replaced."""
@@ -328,7 +338,7 @@ class Networks:
             ipv4=four,
             ipv6=six,
             mac=spec.mac or naming.mac_address(four or six, spec.network),
-            interface=spec.interface or naming.interface_name(order, all_of),
+            interface=naming.check_link_name(naming.interface_name(order, all_of)),
         )
         return network, endpoint
 
@@ -351,9 +361,9 @@ class Networks:
             )
             return
         network, endpoint = gateway
-        chosen = _by_kernel(ports, endpoint)
+        chosen = ruleset.led_by_kernel(ports, endpoint)
         self._lead(network, endpoint, chosen)
-        forget_flows(_datagram_ports(chosen))
+        forget_flows(chosen)
         self._start_forwards(container, endpoint)
 
     def _start_forwards(self, container: str, endpoint: Endpoint) -> None:
@@ -379,9 +389,9 @@ class Networks:
         for lease in leases:
             network = self._leases.network(lease.endpoint.spec.network)
             if network and lease.ports:
-                chosen = _by_kernel(lease.ports, lease.endpoint)
+                chosen = ruleset.led_by_kernel(lease.ports, lease.endpoint)
                 self._kernel()[1].remove([ruleset.remove_port(network, port) for port in chosen])
-                forget_flows(_datagram_ports(chosen))
+                forget_flows(chosen)
 
     def _take_over(self, container: str, lease: Lease) -> None:
         spec = lease.endpoint.spec
@@ -410,15 +420,6 @@ def _of(network: Network) -> str:
 def _title(lease: Lease) -> str:
     name = lease.endpoint.spec.container_name or lease.endpoint.spec.container[:12]
     return f"'{name}'" + (f" of project '{lease.project}'" if lease.project else "")
-
-
-def _by_kernel(ports: Sequence[PortSpec], endpoint: Endpoint) -> list[PortSpec]:
-    """The ports that DNAT leads: those on IPv4 addresses, towards a container that has one."""
-    return [port for port in ports if endpoint.ipv4 and ":" not in port.host_ip]
-
-
-def _datagram_ports(ports: Sequence[PortSpec]) -> set[int]:
-    return {port.published for port in ports if port.protocol == "udp"}
 
 
 def _dropping(table: str) -> str:

@@ -15,12 +15,12 @@ What the table says, in the words of nft(8):
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 
 from netns.netlink import Message
 from netns.nftables import messages as nft
-from netns.spec import Network, PortSpec
+from netns.spec import Endpoint, Network, PortSpec
 
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 CHECKSUMS = {"tcp": 16, "udp": 6}  # where the transport header keeps it
@@ -65,6 +65,11 @@ def network_rules(network: Network) -> list[Message]:
 def remove_network(network: Network) -> Message:
     """One message that takes the whole table away."""
     return nft.delete_table(table_name(network))
+
+
+def led_by_kernel(ports: Sequence[PortSpec], endpoint: Endpoint) -> list[PortSpec]:
+    """The ports that DNAT leads: those on IPv4 addresses, towards a container that has one."""
+    return [port for port in ports if endpoint.ipv4 and ":" not in port.host_ip]
 
 
 def add_port(network: Network, port: PortSpec, address: str) -> Message:

@@ -1,6 +1,6 @@
 """Make the kernel forget UDP conversations on published ports, so that the next datagram meets today's rules.
 
-Comes in:  port numbers of the host.
+Comes in:  published ports.
 Goes out:  entries of connection tracking deleted.
 Why: a datagram follows the entry of its conversation, not the rules; a client that keeps sending from
 one port would go on to an address that is gone. TCP connections end with their container and need nothing.
@@ -10,9 +10,10 @@ Source: include/uapi/linux/netfilter/nfnetlink_conntrack.h.
 from __future__ import annotations
 
 import struct
-from collections.abc import Set
+from collections.abc import Sequence
 
 from netns.netlink import NESTED, NETFILTER, Message, Socket, attr, attributes
+from netns.spec import PortSpec
 
 _GET, _DELETE = 0x101, 0x102  # NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET, _DELETE
 _ORIGINAL, _PROTOCOL = 1, 2  # CTA_TUPLE_ORIG, CTA_TUPLE_PROTO
@@ -21,8 +22,9 @@ _HEAD = struct.pack(">BBH", 2, 0, 0)
 _UDP = 17
 
 
-def forget_flows(ports: Set[int]) -> None:
-    """Delete the IPv4 UDP conversations addressed to ``ports``. O(tracked connections of the host)."""
+def forget_flows(published: Sequence[PortSpec]) -> None:
+    """Delete the IPv4 UDP conversations on ``published`` ports. O(tracked connections of the host)."""
+    ports = {port.published for port in published if port.protocol == "udp"}
     if not ports:
         return
     with Socket(NETFILTER) as socket:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from schemas.frozen import dataclass
 
 _TIME_WAIT_STATES = {"01", "02", "03", "04", "05", "06", "08", "09", "0B"}  # everything but LISTEN and CLOSE
 _UNCONNECTED = {"07", "0A"}  # a bound UDP socket, a listening TCP socket

@@ -16,12 +16,12 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from netns.errors import NetworkFailure, PortBusy
 from netns.ports.holder import Holder, describe, find_holder, only_remains, read_note, write_note
 from netns.spec import PortSpec
+from schemas.frozen import dataclass, replace
 
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 _EPHEMERAL_TRIES = 20

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from netns.errors import AddressesExhausted, AddressTaken, NetworkInUse, NetworkNotFound
+from netns.errors import AddressesExhausted, AddressTaken, NetworkFailure, NetworkInUse, NetworkNotFound
 from netns.netlink import inside
 from netns.network import Networks
 from netns.nftables.apply import Firewall
@@ -184,6 +184,10 @@ def test_what_the_file_fixes_is_honoured_and_clashes_name_the_holder(machine: Ma
         machine.networks.create(NetworkSpec(name="m", pools=(Pool(subnet="192.0.2.0/24"),)))
     with pytest.raises(AddressTaken, match="link 'up0' exists already"):
         machine.networks.create(NetworkSpec(name="m", bridge="up0"))
+    with pytest.raises(AddressTaken, match="bridge 'br-shop' belongs to network 'n' of project 'shop'"):
+        machine.networks.create(NetworkSpec(name="m", bridge="br-shop"))
+    with pytest.raises(NetworkFailure, match="'a-name-of-16-byte' is not a name for a link"):
+        machine.networks.create(NetworkSpec(name="m", bridge="a-name-of-16-byte"))
 
 
 @in_a_machine

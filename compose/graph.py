@@ -10,13 +10,13 @@ networkx takes 137 ms to import and is needed only where an Order is made, not w
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
 from compose.errors import FileInvalid, UsageError, Where
 from compose.model.project import Project
 from compose.model.service import Condition, Service
+from schemas.frozen import dataclass, field, replace
 
 
 class CycleFound(FileInvalid):

@@ -8,12 +8,12 @@ Durations are float seconds and sizes are bytes here, because these values trave
 
 from __future__ import annotations
 
-import dataclasses
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from schemas.frozen import dataclass, described, field
 
 NOTHING: Mapping[str, str] = types.MappingProxyType({})
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -246,14 +246,10 @@ Value = TypeVar("Value")
 
 def to_json(value: Any) -> Any:
     """Turn a frozen value of this module (or of ``netns.spec``) into plain JSON data, defaults left out."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        out: dict[str, Any] = {}
-        for f in dataclasses.fields(value):
-            item = getattr(value, f.name)
-            if f.default is not dataclasses.MISSING and item == f.default:
-                continue
-            out[f.name] = to_json(item)
-        return out
+    fields = described(type(value))
+    if fields is not None:
+        items = ((name, getattr(value, name), one.default) for name, one in fields.items())
+        return {name: to_json(item) for name, item, default in items if item != default}
     if isinstance(value, Mapping):
         return {key: to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -270,7 +266,7 @@ def from_json(kind: type[Value], data: Any) -> Value:
 
 
 def _build(kind: Any, data: Any) -> Any:
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+    if isinstance(kind, type) and described(kind) is not None:
         hints = _hints.get(kind)
         if hints is None:
             hints = _hints[kind] = typing.get_type_hints(kind)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from runtime.errors import RuntimeFailure
 from runtime.spec import ContainerSpec, ContainerState, ExitRecord, from_json, to_json
+from schemas.frozen import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import RuntimeFailure
 from runtime.state import write_json
+from schemas.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compose.errors import ComposeError
@@ -21,6 +20,7 @@ from runtime.errors import ImageNotFound, RuntimeFailure
 from runtime.image.manifest import Image
 from runtime.image.progress import Events, silent
 from runtime.image.store import Store
+from schemas.frozen import dataclass
 
 if TYPE_CHECKING:
     from runtime.build.spec import BuildSpec, Secret

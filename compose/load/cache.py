@@ -16,11 +16,11 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from compose.load.request import LoadRequest, Reader, digest
+from schemas.frozen import dataclass
 
 VERSION = 1
 # variables that steer discovery, whether a file mentions them or not
@@ -74,7 +74,7 @@ def find(store: Path, request: LoadRequest, reader: Reader) -> Entry | None:
 
 def keep(store: Path, request: LoadRequest, entry: Entry) -> None:
     """Write ``entry`` for the next time; a directory that cannot be written is no error."""
-    fields = {name: getattr(entry, name) for name in entry.__slots__}
+    fields = vars(entry)
     text = json.dumps({"version": VERSION, "entry": fields})
     with contextlib.suppress(OSError):
         store.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from compose.errors import UsageError
 from compose.load import dotenv
 from compose.load.cast import boolean
 from compose.load.request import LoadRequest, Reader
+from schemas.frozen import dataclass
 
 __all__ = ["LoadRequest", "Reader", "Source", "discover", "normal_name", "shown"]
 

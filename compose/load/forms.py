@@ -9,13 +9,13 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from compose.load.problems import Problems
 from compose.load.tree import Map, Override, Reset, Seq
 from compose.load.units import number_text, words
+from schemas.frozen import dataclass
 
 Path = tuple[str | int, ...]
 _REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://|git@|github\.com/")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from compose.load import cache
 from compose.load.bind import bind
 from compose.load.request import LoadRequest, Reader
 from compose.model.project import Project
+from schemas.frozen import dataclass, field
 
 __all__ = ["LoadRequest", "Loaded", "load"]
 

@@ -12,10 +12,10 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from compose.errors import FileInvalid, Where
+from schemas.frozen import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

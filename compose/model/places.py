@@ -7,8 +7,9 @@ Goes out:  paths; nothing is created here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from schemas.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

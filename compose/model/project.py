@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from compose.model.service import NOTHING, Service
+from schemas.frozen import dataclass, field
 
 
 def _empty() -> Mapping[str, Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
+
+from schemas.frozen import dataclass, field
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 

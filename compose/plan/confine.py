@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from compose.errors import ComposeError
 from compose.model.service import Service
 from runtime.policy import capabilities, paths
 from runtime.spec import Limits, Namespaces, Throttle, Ulimit
+from schemas.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,11 @@ Durations are seconds, sizes bytes, as in ``runtime.spec``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from compose.model.service import NOTHING
 from netns.spec import EndpointSpec, PortSpec
 from runtime.spec import ContainerSpec, ExecSpec
+from schemas.frozen import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,9 @@ Goes out:  Observed and its parts, frozen values made by ``compose.engine.observ
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from compose.model.service import NOTHING
+from schemas.frozen import dataclass, field
 
 PROJECT = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"

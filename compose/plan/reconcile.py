@@ -8,7 +8,6 @@ Not here:  asking the machine (engine.observe), running a step (engine.execute).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from compose.errors import ComposeError
 from compose.model.project import Project
@@ -16,6 +15,7 @@ from compose.model.service import NOTHING, Condition, Service
 from compose.plan.fingerprint import network_hash, service_hash
 from compose.plan.observed import CONFIG_HASH, Container, Observed
 from compose.plan.steps import Builder, Kind, Plan, Step, Wait
+from schemas.frozen import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,7 @@ class UpOptions:
     named:  services named on the command line; () means all of the project.
     scale:  wanted replicas by service, over what the file says.
     images: wanted image id by service.
+    ground: services of which only the networks and volumes are wanted, for a one-off container.
     """
 
     named: tuple[str, ...] = ()
@@ -38,6 +39,7 @@ class UpOptions:
     timeout: float | None = None
     scale: Mapping[str, int] = field(default_factory=lambda: NOTHING)
     images: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    ground: tuple[str, ...] = ()
 
 
 def reconcile(
@@ -199,8 +201,11 @@ class _Reconciler:
             going = [c for c in self.observed.of(name) if c.name in reasons[name]]
             self.removals[name] = tuple(self._drop(c, reasons[name][c.name], dependents) for c in going)
 
+    def _grounded(self) -> list[Service]:
+        return [self.project.services[name] for name in (*self.order, *self.options.ground)]
+
     def _create_networks(self) -> None:
-        used = {key for name in self.order for key in self.project.services[name].networks}
+        used = {key for service in self._grounded() for key in service.networks}
         for network in self.project.networks.values():
             if network.external or network.key not in used:
                 continue
@@ -217,8 +222,7 @@ class _Reconciler:
             )
 
     def _create_volumes(self) -> None:
-        services = [self.project.services[name] for name in self.order]
-        used = {m.source for s in services for m in s.volumes if m.type == "volume"}
+        used = {m.source for s in self._grounded() for m in s.volumes if m.type == "volume"}
         self.volumes = tuple(
             self.out.add(Step(kind=Kind.CREATE_VOLUME, name=volume.name, reason="missing"))
             for volume in self.project.volumes.values()

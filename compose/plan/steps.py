@@ -7,10 +7,10 @@ Goes out:  Step, Wait, Plan; a plan prints as the text a person would read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 from compose.model.service import NOTHING, Condition
+from schemas.frozen import dataclass, field
 
 
 class Kind(StrEnum):

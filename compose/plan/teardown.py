@@ -7,12 +7,12 @@ Goes out:  a Plan in which dependents stop before what they depend on.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from compose.model.project import Project
 from compose.plan.observed import NETWORK, PROJECT, VOLUME, Container, Observed
 from compose.plan.reconcile import waits_of
 from compose.plan.steps import Builder, Kind, Plan, Step
+from schemas.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 from compose.errors import ComposeError
@@ -24,6 +23,7 @@ from compose.plan.mounts import Ground, Mounted, mounted
 from compose.plan.reconcile import container_name
 from netns.spec import EndpointSpec, PortSpec
 from runtime.spec import ContainerSpec, Device, ExecSpec, Mount
+from schemas.frozen import dataclass, field
 
 DEFAULT_GRACE = 10.0
 

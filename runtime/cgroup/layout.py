@@ -9,8 +9,9 @@ Source: cgroups(7), Documentation/admin-guide/cgroup-v2.rst.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from schemas.frozen import dataclass
 
 OURS = "pycompose"
 _V1 = {"blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "hugetlb", "memory", "net_cls", "net_prio"}

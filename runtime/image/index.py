@@ -13,9 +13,10 @@ import json
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from schemas.frozen import dataclass
 
 if TYPE_CHECKING:
     import sqlite3

@@ -15,13 +15,13 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.image import tar
 from runtime.image.compress import CHUNK, ahead, decompress
 from runtime.image.errors import DigestMismatch, InvalidImage
 from runtime.image.unpack import OPAQUE, WHITEOUT, Bounds, Unpacker
+from schemas.frozen import dataclass
 
 _RATIO, _FREE = 200, 1 << 30
 _REDIRECTS = frozenset(("trusted.overlay.redirect", "trusted.overlay.metacopy"))

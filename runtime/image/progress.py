@@ -8,9 +8,10 @@ Not here:  printing (compose.cli), running (runtime.process, wired by runtime.bu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from schemas.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,9 @@ Source: github.com/distribution/reference, section Grammar.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 
 from runtime.image.errors import InvalidReference
+from schemas.frozen import dataclass, replace
 
 HUB = "docker.io"
 _HUB_ALIASES = ("index.docker.io", "registry-1.docker.io")

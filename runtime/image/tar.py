@@ -12,9 +12,9 @@ Why not tarfile: ADR 0031.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 
 from runtime.image.errors import InvalidImage
+from schemas.frozen import dataclass, field, replace
 
 BLOCK = 512
 FILE, HARDLINK, SYMLINK, CHAR, BLOCKDEV, DIRECTORY, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"

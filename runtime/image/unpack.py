@@ -17,11 +17,11 @@ import os
 import stat
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.image import tar
 from runtime.image.errors import InvalidImage
+from schemas.frozen import dataclass
 
 WHITEOUT, OPAQUE = b".wh.", b".wh..wh..opq"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

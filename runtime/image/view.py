@@ -11,11 +11,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import ImageError
 from runtime.image.layer import is_opaque
+from schemas.frozen import dataclass
 
 _LINKS = 40
 

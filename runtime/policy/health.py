@@ -11,10 +11,10 @@ called unhealthy earlier than docker would. Source: docker run, HEALTHCHECK.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from runtime.spec import ExecResult
+from schemas.frozen import dataclass, replace
 
 QUICKEST = 0.01  # seconds to the second probe; doubled after each
 GROWTH = 1.6

@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.cgroup import apply as cgroup
@@ -25,6 +24,7 @@ from runtime.process.messages import receive, revive, send, tell
 from runtime.process.terminal import open_terminal
 from runtime.spec import ContainerSpec, ContainerState, ExecSpec
 from runtime.state import alive
+from schemas.frozen import dataclass
 
 _KINDS = Clone.NEWNS | Clone.NEWNET | Clone.NEWIPC | Clone.NEWUTS | Clone.NEWCGROUP
 

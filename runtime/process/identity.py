@@ -13,7 +13,6 @@ import resource
 import signal
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import CommandNotFound, NotExecutable, RuntimeFailure
@@ -24,6 +23,7 @@ from runtime.kernel.processes import prctl
 from runtime.policy.capabilities import NAMES, mask, named
 from runtime.policy.users import UnknownUser, User, look_up
 from runtime.spec import DEFAULT_PATH, ContainerSpec, ExecSpec, Ulimit
+from schemas.frozen import dataclass
 
 _RESET = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP)
 

@@ -14,7 +14,6 @@ import signal
 import socket
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.cgroup import apply as cgroup
@@ -31,6 +30,7 @@ from runtime.process.terminal import open_terminal
 from runtime.rootfs import apply as rootfs
 from runtime.rootfs.decide import CgroupMount, decide, propagation
 from runtime.spec import ContainerSpec
+from schemas.frozen import dataclass, field
 
 KINDS = {  # field of Namespaces: (flag, file below /proc/PID/ns)
     "network": (Clone.NEWNET, "net"),

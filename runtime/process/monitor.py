@@ -19,7 +19,6 @@ import select
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runtime.cgroup import apply as cgroup
@@ -34,6 +33,7 @@ from runtime.process.log import Log, PipeSource, Record, TerminalSource
 from runtime.process.messages import describe, receive, send, tell
 from runtime.spec import ContainerSpec, ContainerState, to_json
 from runtime.state import Place, alive, read_spec, start_time, write_json
+from schemas.frozen import dataclass, replace
 
 PATIENCE = 0.2  # seconds that a new supervisor has to answer before we start one
 _BUSY = 32  # chunks copied before other events are looked at

@@ -9,11 +9,11 @@ Source: OCI runtime specification, config-linux (default filesystems and devices
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from runtime.kernel.mounts import Mount
 from runtime.spec import ContainerSpec
 from runtime.spec import Mount as Asked
+from schemas.frozen import dataclass
 
 SAFE = Mount.NOSUID | Mount.NODEV | Mount.NOEXEC
 DEVICES = {  # name: (major, minor), Documentation/admin-guide/devices.txt

@@ -13,7 +13,6 @@ import lzma
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib import resources
@@ -26,6 +25,7 @@ from runtime.image.assemble.openpgp import Key, read_keys, verify
 from runtime.image.assemble.packages import Packages, Suite, fields
 from runtime.image.assemble.sources import CHECK_DATES, Sources
 from runtime.image.assemble.sources import Suite as Place
+from schemas.frozen import dataclass
 
 KEYS = "runtime.image.assemble"
 

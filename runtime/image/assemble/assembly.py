@@ -19,7 +19,6 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,6 +36,7 @@ from runtime.image.assemble.unpack import Unpacked
 from runtime.image.manifest import History, Image, ImageConfig, host_platform
 from runtime.image.progress import Events, Progress, Runner, silent
 from runtime.image.store import Store
+from schemas.frozen import dataclass, replace
 
 LABEL = "io.pycompose.assembled"
 ENVIRONMENT = {

@@ -9,7 +9,6 @@ Not here:  the recipes. A tag is offered only when the version it names is the o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import partial
 
@@ -22,6 +21,7 @@ from runtime.image.assemble.recipes.python import python
 from runtime.image.assemble.recipes.redis import redis
 from runtime.image.errors import InvalidReference
 from runtime.image.reference import parse
+from schemas.frozen import dataclass
 
 Make = Callable[..., Recipe]
 

@@ -13,9 +13,9 @@ import gzip
 import lzma
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from runtime.errors import ImageError
+from schemas.frozen import dataclass
 
 BLOCK = 512
 

@@ -17,11 +17,11 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from runtime.image.assemble.errors import DigestWrong, MirrorUnreachable
+from schemas.frozen import dataclass
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0

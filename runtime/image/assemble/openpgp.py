@@ -14,9 +14,9 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from runtime.image.assemble.errors import SignatureWrong
+from schemas.frozen import dataclass
 
 RSA = (1, 3)  # RSA encrypt-or-sign, RSA sign-only
 PUBLIC_KEY, PUBLIC_SUBKEY, SIGNATURE = 6, 14, 2

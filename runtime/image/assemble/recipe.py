@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from importlib import resources
 
 from runtime.image.assemble.packages import Package
 from runtime.image.assemble.tree import Tree
 from runtime.image.assemble.unpack import Skip, everything
 from runtime.image.manifest import ImageConfig
+from schemas.frozen import dataclass, field
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _HERE = resources.files("runtime.image.assemble")

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
 
 from runtime.image.dockerfile.errors import DockerfileInvalid
+from schemas.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,8 @@ def test_a_build_gives_files_and_configuration(scratch: Path, busybox_root: Path
     b = bench(scratch, busybox_root)
     b.files(a_txt="A", sub__b_txt="B")
     image = b.build(
-        'ARG BASE=busybox\nFROM $BASE\nARG WHO=world\nENV HELLO="hello $WHO" X=1\nWORKDIR /srv/app\nCOPY . .\n'
+        "ARG BASE=busybox\nFROM $BASE\nARG WHO=world\n"
+        'ENV HELLO="hello $WHO" X=1\nWORKDIR /srv/app\nCOPY . .\n'
         'RUN echo "$HELLO $WHO" > said && pwd > where\nUSER web:staff\nEXPOSE 80 53/udp\nVOLUME /data\n'
         'LABEL a.b="c d"\nSTOPSIGNAL SIGINT\nHEALTHCHECK --interval=5s CMD wget -q localhost\n'
         'ENTRYPOINT ["/entry"]\nCMD ["x"]\n',
@@ -189,7 +190,8 @@ def test_mount_points_stay_out_of_the_layer(scratch: Path, busybox_root: Path) -
     }
     image = b.build(
         "FROM busybox\nRUN --mount=type=cache,target=/var/deep/cache --mount=type=tmpfs,target=/scratch "
-        "cat $PIP_CERT $SSL_CERT_FILE; echo; echo $HTTPS_PROXY $https_proxy [$PIP_INDEX_URL]; touch /var/deep/cache/x\n",
+        "cat $PIP_CERT $SSL_CERT_FILE; echo; echo $HTTPS_PROXY $https_proxy [$PIP_INDEX_URL]; "
+        "touch /var/deep/cache/x\n",
         environment=environment,
     )
     assert b.said() == ["certificatescertificates", "http://proxy:3128 http://proxy:3128 []"]
@@ -205,7 +207,8 @@ def test_mount_points_stay_out_of_the_layer(scratch: Path, busybox_root: Path) -
 def test_deleted_files_become_whiteouts_and_survive_saving(scratch: Path, busybox_root: Path) -> None:
     b = bench(scratch, busybox_root)
     image = b.build(
-        "FROM busybox\nRUN echo 1 > /gone && mkdir -p /d && echo 2 > /d/old\nRUN rm /gone; rm -r /d; mkdir /d; echo 3 > /d/new\n"
+        "FROM busybox\nRUN echo 1 > /gone && mkdir -p /d && echo 2 > /d/old\n"
+        "RUN rm /gone; rm -r /d; mkdir /d; echo 3 > /d/new\n"
     )
     view = View(image.layers)
     assert view.find("/gone") is None and view.find("/d/old") is None
@@ -391,7 +394,8 @@ def test_triggers_run_in_the_child(scratch: Path, busybox_root: Path) -> None:
 def test_shell_user_and_the_two_forms(scratch: Path, busybox_root: Path) -> None:
     b = bench(scratch, busybox_root)
     b.build(
-        'FROM busybox\nUSER web\nRUN id -un\nRUN ["echo", "$HOME"]\nUSER 0\nRUN grep CapEff /proc/self/status\n'
+        'FROM busybox\nUSER web\nRUN id -un\nRUN ["echo", "$HOME"]\n'
+        "USER 0\nRUN grep CapEff /proc/self/status\n"
     )
     assert b.said() == ["web", "$HOME", "CapEff:\t00000000a80425fb"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import random
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from compose.load.project import LoadRequest, load
 from compose.load.tree import plain
 
 ODD: list[Any] = [
-    None, 1, 1.5, "x", "a=b", True, [], {}, ["a"], ["a", "a"], {"a": "b"}, {"a": 1}, [1], [None],
-    {"": ""}, "z", -1, 70000, "service:web", "${A:?x}", "$B", "${", "a:b:c", ":", "=", "/", "[::", "1-", "0x", "'",
+    None, 1, 1.5, "x", "a=b", True, [], {}, ["a"], ["a", "a"], {"a": "b"}, {"a": 1}, [1], [None], {"": ""},
+    "z", -1, 70000, "service:web", "${A:?x}", "$B", "${", "a:b:c", ":", "=", "/", "[::", "1-", "0x", "'",
 ]  # fmt: skip
 NOISE = ":-[]{}&*!'\"\t\n$#|>%@`\x00"
 
@@ -43,11 +44,11 @@ def holders(value: Any) -> list[tuple[Any, Any]]:
 
 def spoiled(document: Any, chance: random.Random) -> str:
     """The text of a document with a few entries, and perhaps a character, replaced."""
-    copy = yaml.safe_load(yaml.safe_dump(document))
+    spoilt = copy.deepcopy(document)
     for _ in range(chance.randint(1, 3)):
-        container, key = chance.choice(holders(copy) or [({}, "a")])
-        container[key] = chance.choice(ODD)
-    text: str = yaml.safe_dump(copy)
+        container, key = chance.choice(holders(spoilt) or [({}, "a")])
+        container[key] = copy.deepcopy(chance.choice(ODD))
+    text: str = yaml.safe_dump(spoilt)
     if chance.random() < 0.2:
         at = chance.randrange(len(text))
         text = text[:at] + chance.choice(NOISE) + text[at + 1 :]

@@ -58,7 +58,8 @@ def profiles(scope: Scope) -> list[str]:
 
 def environment(scope: Scope) -> str:
     """``NAME=value`` lines: what variables of the files are replaced with."""
-    from compose.load.files import Reader, discover
+    from compose.load.files import discover
+    from compose.load.request import Reader
 
     source = discover(scope.request(), Reader())
     found = dict(source.environment)
@@ -68,7 +69,8 @@ def environment(scope: Scope) -> str:
 
 def variables(scope: Scope) -> list[list[str]]:
     """Name, whether it is required, default and alternate value of every variable the files mention."""
-    from compose.load.files import Reader, discover
+    from compose.load.files import discover
+    from compose.load.request import Reader
 
     reader = Reader()
     source = discover(scope.request(), reader)

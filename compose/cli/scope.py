@@ -8,7 +8,6 @@ Not here:  reading files (``compose.load``), printing beyond the loader's warnin
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from copy import copy
 from typing import TYPE_CHECKING, Annotated, Any
 
 from compose.cli import report
@@ -17,8 +16,8 @@ from compose.errors import ComposeError, NotPermitted, UsageError
 from compose.model.places import Places
 
 if TYPE_CHECKING:
-    from compose.load.files import LoadRequest
     from compose.load.project import Loaded
+    from compose.load.request import LoadRequest
     from compose.model.project import Project
 
 ANSI = ("auto", "never", "always")
@@ -116,7 +115,7 @@ class Scope:
 
     def request(self, services: Iterable[str] = ()) -> "LoadRequest":
         """What the loader is asked for."""
-        from compose.load.files import LoadRequest
+        from compose.load.request import LoadRequest
 
         return LoadRequest(
             files=self.files,
@@ -148,7 +147,7 @@ class Scope:
         """The canonical model, JSON-able; from the cache it costs no YAML and no frozen nouns."""
         if self._loaded is None and "-" not in self.files:
             from compose.load import cache
-            from compose.load.files import Reader
+            from compose.load.request import Reader
 
             request = self.request(services)
             hit = cache.find(cache.directory(request.environment), request, Reader())
@@ -176,7 +175,8 @@ class Scope:
 
     def with_profiles(self, profiles: Texts) -> "Scope":
         """The same with other profiles."""
-        other = copy(self)
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
         other.profiles = profiles
         other._loaded = other._identity = None
         return other

@@ -4,8 +4,8 @@ Comes in:  a class with annotations, as ``dataclasses.dataclass`` takes it.
 Goes out:  the class with ``__init__``, ``__eq__``, ``__hash__``, ``__repr__``, no assignment afterwards;
            ``dataclasses.fields``, ``replace``, ``asdict`` and ``is_dataclass`` work on it.
 
-``dataclasses`` writes source text for each class and compiles it at every import: 0.5 to 3 ms a class, 60 ms for
-the values of this program, paid by every command. These methods are ordinary functions. Type checkers see the
+``dataclasses`` writes source text for each class and compiles it at every import: 0.5 to 3 ms a class, 60 ms
+for the values of this program, paid by every command. These methods are ordinary functions. Type checkers see the
 real thing. Only what is frozen comes from here; see docs/adr/0073.
 """
 
@@ -45,7 +45,7 @@ else:
         fields: dict[str, _Field] = {}
         for base in reversed(cls.__mro__[1:]):
             fields.update(base.__dict__.get("_fields_", {}))
-        own = cls.__dict__.get("__annotations__", {})
+        own = cls.__annotations__
         for name, annotation in own.items():
             if str(annotation).startswith(("ClassVar", "typing.ClassVar")):
                 continue
@@ -143,9 +143,9 @@ else:
 
     def _annotation(cls: type, name: str) -> Any:
         return next(
-            base.__dict__["__annotations__"][name]
+            base.__annotations__[name]
             for base in cls.__mro__
-            if name in base.__dict__.get("__annotations__", {})
+            if name in getattr(base, "__annotations__", {})
         )
 
 

@@ -47,8 +47,7 @@ async def oneoff(
     if base is None:
         raise ComposeError(f"no such service: {told['service']}")
     async with writing:
-        if not told.get("no_deps"):
-            await _dependencies(machine, order, base, told, emit)
+        await _prepare(machine, order, base, told, emit)
         keeper = machine.add(_launch(machine, base, told))
         await _begin(keeper, machine, fds, told)
     emit({"event": "oneoff", "id": keeper.id, "name": keeper.name})
@@ -67,18 +66,21 @@ async def oneoff(
     return {"code": 255 if code is None else code, "reason": keeper.exit.reason if keeper.exit else ""}
 
 
-async def _dependencies(
+async def _prepare(
     machine: ProjectMachine, order: Sequence[str], base: Service, told: dict[str, Any], emit: Emit
 ) -> None:
+    """Make the networks and volumes of ``base`` and, unless told otherwise, start what it depends on."""
     assert machine.project is not None
-    needed = _needed(machine, base.name)
+    needed = set() if told.get("no_deps") else _needed(machine, base.name)
     options = from_json(UpOptions, told.get("options") or {})
     images = {name: machine.images[name].id for name in needed}
     plan = reconcile(
         machine.project,
         [name for name in order if name in needed],
         observe(machine.places, machine.name),
-        dataclasses.replace(options, images=images, no_recreate=True, named=tuple(needed)),
+        dataclasses.replace(
+            options, images=images, no_recreate=True, named=tuple(needed), ground=(base.name,)
+        ),
     )
     machine.reserve(plan)
     try:
@@ -86,7 +88,7 @@ async def _dependencies(
     finally:
         machine.release()
     for wait in waits_of(base, machine.project):
-        if wait.condition is not Condition.STARTED:
+        if wait.condition is not Condition.STARTED and needed:
             await machine.wait_for(wait, emit)
 
 

@@ -19,17 +19,23 @@ import shutil
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from runtime.cgroup.devices import DEFAULT
 from runtime.cgroup.layout import find
+from runtime.cgroup.writes import writes
 from runtime.kernel import processes
 from runtime.process import capture, monitor
 from runtime.process.line import Revival, lock
+from runtime.process.log import lines
 from runtime.process.messages import receive, send
-from runtime.spec import ExecSpec, from_json
+from runtime.rootfs.decide import decide
+from runtime.spec import ContainerSpec, ContainerState, ExecSpec, from_json, to_json
 from runtime.state import Place
 
 
@@ -204,6 +210,18 @@ def write_status(place: Place, pid: int, status: int) -> None:
         scratch.replace(place.record / f"status.{pid}")
 
 
+def _warm_up() -> None:
+    """Do once what is computed at first use, so that forked children find it done, in shared pages."""
+    sample = {"id": "0" * 64, "name": "sample", "argv": ["true"], "layers": ["/"], "mounts": [], "limits": {}}
+    spec = from_json(ContainerSpec, {**sample, "namespaces": {}, "ulimits": [{"name": "core", "soft": 0, "hard": 0}]})
+    state = from_json(ContainerState, {"id": "0", "name": "sample", "status": "created", "exit": {"code": 0}})
+    from_json(ExecSpec, {"argv": ["true"]})
+    json.dumps(to_json(replace(state, pid=1)))
+    decide(spec, upper="/upper", work="/work")
+    writes(spec.limits, 1, str, DEFAULT)
+    lines(b"one\ntwo", "stdout", time.time_ns())
+
+
 def _connection(fds: Sequence[int]) -> socket.socket:
     return socket.socket(fileno=fds[0])
 
@@ -218,8 +236,10 @@ def main(arguments: Sequence[str]) -> int:
     processes.set_name("pycompose-spawn")
     assert held is not None
     spawner = Spawner(run, data, channel, json.loads(arguments[3]), held)
+    _warm_up()
     gc.collect()
     gc.freeze()
+    gc.disable()  # a monitor makes no cycles worth a walk over every page that it shares with us
     spawner.serve()
     return 0
 

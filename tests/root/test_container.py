@@ -146,9 +146,7 @@ def test_the_filter_refuses_namespaces_and_mounts(box: Box) -> None:
 
 
 def test_masked_and_readonly_paths(box: Box) -> None:
-    script = (
-        "wc -c < /proc/timer_list; ls /sys/firmware | wc -l; echo 1 > /proc/sys/kernel/hostname || echo ro"
-    )
+    script = "cd /proc; wc -c < timer_list; ls /sys/firmware | wc -l; echo 1 > /proc/sys/kernel/hostname || echo ro"
     _, output = box.finished("sh", "-c", script)
     assert [line for line in output.splitlines() if "can't" not in line] == ["0", "0", "ro"]
 
@@ -176,25 +174,8 @@ def test_devices_are_the_standard_ones(box: Box) -> None:
         "sh", "-c", "ls /dev; echo x > /dev/null; head -c 3 /dev/zero | wc -c; ls /dev/pts"
     )
     names = output.split()
-    assert set(
-        [
-            "core",
-            "fd",
-            "full",
-            "mqueue",
-            "null",
-            "ptmx",
-            "pts",
-            "random",
-            "shm",
-            "stderr",
-            "stdin",
-            "stdout",
-            "tty",
-            "urandom",
-            "zero",
-        ]
-    ) <= set(names)
+    wanted = "core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero"
+    assert [name for name in wanted.split(" ") if name not in names] == []
     assert names[-2:] == ["3", "ptmx"]
 
 
@@ -288,7 +269,8 @@ def test_an_init_reaps_forwards_and_hands_on_the_code(box: Box) -> None:
     async def body() -> None:
         async with box.opened() as runtime:
             script = (
-                "trap 'echo bye; exit 5' TERM; (sleep 0.05 &); echo $$; sleep 0.2; cat /proc/[0-9]*/stat | grep -c ') Z '; "
+                "trap 'echo bye; exit 5' TERM; (sleep 0.05 &); echo $$; sleep 0.2; "
+                "cat /proc/[0-9]*/stat | grep -c ') Z '; "
                 "while true; do sleep 0.05; done"
             )
             spec = box.spec("sh", "-c", script, init=True)

@@ -47,16 +47,14 @@ def pull(
     platform: str | None = None,
     runner: Runner | None = None,
     events: Events = silent,
-    refresh: bool = False,
+    refresh: bool = True,
 ) -> Image:
-    """Give the image ``reference``, fetched or made when the store lacks it.
+    """Give the image ``reference`` as it is now: fetched, or made where nobody answers.
 
-    policy:   "auto" asks the registry and assembles when nobody answers; "registry" never assembles;
-              "assemble"
-              asks nobody. runner: needed to assemble. refresh: look for a newer one although the store has
-              it.
-    Raises ImageNotFound, RegistryDenied, RegistryRateLimited, RegistryTLS, RegistryUnreachable,
-    DigestMismatch,
+    policy:  "auto" asks the registry and assembles when nobody answers; "registry" never assembles; "assemble"
+             asks nobody. runner: needed to assemble.
+    refresh: look for a newer one although the store has it (one HEAD); else what the store has will do.
+    Raises ImageNotFound, RegistryDenied, RegistryRateLimited, RegistryTLS, RegistryUnreachable, DigestMismatch,
     InvalidImage, StoreFull, and what ``assemble`` raises. Nothing half-made is left.
     """
     if policy not in POLICIES:

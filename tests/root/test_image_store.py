@@ -65,7 +65,7 @@ def test_a_kill_at_any_moment_leaves_what_the_next_pull_can_use(scratch: Path, m
             child.stdout.readline()
             time.sleep(moment)
             child.send_signal(signal.SIGKILL)
-        image = pull(store, name, refresh=True)
+        image = pull(store, name)
     assert left(store) == []
     assert [layer.digest(place).size for place in image.layers] == [1_200_000] * 4
     assert {path.name for path in (store.root / "layers").iterdir()} == {d[7:] for d in image.layer_ids}

@@ -76,12 +76,12 @@ def test_what_is_there_is_not_fetched_again(server: Content, store: Store) -> No
     server.add("2", {"a": b"1"}, {"c": b"3"})
     pull(store, f"127.0.0.1:{server.port}/x:1")
     before = len(server.seen)
-    pull(store, f"127.0.0.1:{server.port}/x:1")
+    pull(store, f"127.0.0.1:{server.port}/x:1", refresh=False)
     assert len(server.seen) == before
     pull(store, f"127.0.0.1:{server.port}/x:2")
     assert sum("/blobs/" in path for _, path, _ in server.seen[before:]) == 2
     before = len(server.seen)
-    pull(store, f"127.0.0.1:{server.port}/x:2", refresh=True)
+    pull(store, f"127.0.0.1:{server.port}/x:2")
     assert [method for method, _, _ in server.seen[before:]] == ["HEAD"]
 
 
@@ -91,7 +91,7 @@ def test_an_index_is_read_by_platform(server: Content, store: Store) -> None:
     image = pull(store, f"127.0.0.1:{server.port}/x:1", platform="linux/arm64")
     assert (image.layers[0] / "a").read_bytes() == b"arm"
     with pytest.raises(InvalidImage) as caught:
-        pull(store, f"127.0.0.1:{server.port}/x:1", platform="linux/riscv64", refresh=True)
+        pull(store, f"127.0.0.1:{server.port}/x:1", platform="linux/riscv64")
     assert "linux/amd64, linux/arm64" in caught.value.hint
 
 

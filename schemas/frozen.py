@@ -5,8 +5,8 @@ Goes out:  the class with ``__init__``, ``__eq__``, ``__hash__``, ``__repr__``, 
            ``dataclasses.fields``, ``replace``, ``asdict`` and ``is_dataclass`` work on it.
 
 ``dataclasses`` writes source text for each class and compiles it at every import: 0.5 to 3 ms a class, 60 ms
-for the values of this program, paid by every command. These methods are ordinary functions. Type checkers see the
-real thing. Only what is frozen comes from here; see docs/adr/0073.
+for the values of this program, paid by every command. These methods are ordinary functions. Type checkers see
+the real thing. Only what is frozen comes from here; see docs/adr/0073.
 """
 
 from __future__ import annotations

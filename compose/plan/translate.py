@@ -85,7 +85,7 @@ def translate(project: Project, service: Service, number: int, image: ImageFacts
         limits=confine.limits(service),
         ulimits=confine.ulimits(service),
         devices=_devices(service),
-        sysctls=service.sysctls,
+        sysctls=sysctls(service, spaces.network),
         oom_score_adj=service.oom_score_adj,
         shm_size=service.shm_size or 64 * 1024 * 1024,
         stop_signal=signal_number(service.stop_signal or image.stop_signal or "SIGTERM"),
@@ -114,6 +114,12 @@ def translate(project: Project, service: Service, number: int, image: ImageFacts
         seccomp_file=security.seccomp_file,
         warnings=(*warnings, *security.warnings, *more, *_mount_warnings(service, mounts)),
     )
+
+
+def sysctls(service: Service, network: str) -> Mapping[str, str]:
+    """Kernel parameters; with a network of its own every user may bind low ports and ping, as in Docker."""
+    own = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+    return {**(own if network in ("private", "none") else {}), **service.sysctls}
 
 
 def argv(service: Service, image: ImageFacts) -> tuple[str, ...]:

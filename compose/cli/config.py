@@ -13,30 +13,38 @@ if TYPE_CHECKING:
     from compose.load.project import Loaded
 
 
+Environment = Annotated[bool, Option("--environment", help="Print environment used for interpolation")]
+Format = Annotated[
+    str, Option("--format", metavar="FORMAT", help="Format the output", choices=("yaml", "json"))
+]
+Hash = Annotated[str, Option("--hash", metavar="SERVICES", help="Print the service config hash, '*' for all")]
+Images = Annotated[bool, Option("--images", help="Print the image names, one per line")]
+Models = Annotated[bool, Option("--models", help="Print the model names, one per line")]
+Networks = Annotated[bool, Option("--networks", help="Print the network names, one per line")]
+Output = Annotated[str, Option("-o", "--output", metavar="FILE", help="Save to file")]
+Profiles = Annotated[bool, Option("--profiles", help="Print the profile names, one per line")]
+Quiet = Annotated[bool, Option("-q", "--quiet", help="Only validate the configuration")]
+Names = Annotated[bool, Option("--services", help="Print the service names, one per line")]
+Variables = Annotated[bool, Option("--variables", help="Print model variables and default values")]
+Volumes = Annotated[bool, Option("--volumes", help="Print the volume names, one per line")]
+
+
 def run(
     scope: Scope,
     services: Services = (),
     *,
-    environment: Annotated[
-        bool, Option("--environment", help="Print environment used for interpolation")
-    ] = False,
-    format: Annotated[
-        str, Option("--format", metavar="FORMAT", help="Format the output", choices=("yaml", "json"))
-    ] = "yaml",
-    hash: Annotated[
-        str, Option("--hash", metavar="SERVICES", help="Print the service config hash, '*' for all")
-    ] = "",
-    images: Annotated[bool, Option("--images", help="Print the image names, one per line")] = False,
-    models: Annotated[bool, Option("--models", help="Print the model names, one per line")] = False,
-    networks: Annotated[bool, Option("--networks", help="Print the network names, one per line")] = False,
-    output: Annotated[str, Option("-o", "--output", metavar="FILE", help="Save to file")] = "",
-    profiles: Annotated[bool, Option("--profiles", help="Print the profile names, one per line")] = False,
-    quiet: Annotated[bool, Option("-q", "--quiet", help="Only validate the configuration")] = False,
-    names: Annotated[bool, Option("--services", help="Print the service names, one per line")] = False,
-    variables: Annotated[
-        bool, Option("--variables", help="Print model variables and default values")
-    ] = False,
-    volumes: Annotated[bool, Option("--volumes", help="Print the volume names, one per line")] = False,
+    environment: Environment = False,
+    format: Format = "yaml",
+    hash: Hash = "",
+    images: Images = False,
+    models: Models = False,
+    networks: Networks = False,
+    output: Output = "",
+    profiles: Profiles = False,
+    quiet: Quiet = False,
+    names: Names = False,
+    variables: Variables = False,
+    volumes: Volumes = False,
 ) -> int:
     """Parse, resolve and render compose file in canonical format"""
     from compose.cli import listing

@@ -10,28 +10,31 @@ from compose.cli.scope import Scope
 INTERSPERSED = False
 
 
+Command = Annotated[Texts, Argument("COMMAND [ARGS...]", at_least=1)]
+Detach = Annotated[bool, Option("-d", "--detach", help="Run the command in the background")]
+Env = Annotated[Texts, Option("-e", "--env", metavar="NAME[=VALUE]", help="Set environment variables")]
+Interactive = Annotated[bool, Option("-i", "--interactive", help="Keep STDIN open", hidden=True)]
+NoTty = Annotated[bool, Option("-T", "--no-tty", "--no-TTY", help="Disable pseudo-TTY allocation")]
+Privileged = Annotated[bool, Option("--privileged", help="Give extended privileges to the process")]
+Tty = Annotated[bool, Option("-t", "--tty", help="Allocate a pseudo-TTY", hidden=True)]
+User = Annotated[str, Option("-u", "--user", metavar="USER", help="Run the command as this user")]
+Workdir = Annotated[str, Option("-w", "--workdir", metavar="PATH", help="Directory for this command")]
+
+
 def run(
     scope: Scope,
     service: OneService,
-    command: Annotated[Texts, Argument("COMMAND [ARGS...]", at_least=1)],
+    command: Command,
     *,
-    detach: Annotated[bool, Option("-d", "--detach", help="Run the command in the background")] = False,
-    env: Annotated[
-        Texts, Option("-e", "--env", metavar="NAME[=VALUE]", help="Set environment variables")
-    ] = (),
+    detach: Detach = False,
+    env: Env = (),
     index: Index = None,
-    interactive: Annotated[bool, Option("-i", "--interactive", help="Keep STDIN open", hidden=True)] = True,
-    no_tty: Annotated[
-        bool, Option("-T", "--no-tty", "--no-TTY", help="Disable pseudo-TTY allocation")
-    ] = False,
-    privileged: Annotated[
-        bool, Option("--privileged", help="Give extended privileges to the process")
-    ] = False,
-    tty: Annotated[bool, Option("-t", "--tty", help="Allocate a pseudo-TTY", hidden=True)] = True,
-    user: Annotated[str, Option("-u", "--user", metavar="USER", help="Run the command as this user")] = "",
-    workdir: Annotated[
-        str, Option("-w", "--workdir", metavar="PATH", help="Directory for this command")
-    ] = "",
+    interactive: Interactive = True,
+    no_tty: NoTty = False,
+    privileged: Privileged = False,
+    tty: Tty = True,
+    user: User = "",
+    workdir: Workdir = "",
 ) -> int:
     """Execute a command in a running container"""
     from compose.cli import containers

@@ -34,11 +34,11 @@ def options(scope: Scope, *, build: bool = False, no_build: bool = False, pull: 
 
 
 @contextlib.contextmanager
-def events(scope: Scope, *, quiet: bool = False) -> Iterator[Events]:
-    """A listener that shows what happens to images until the block ends."""
+def events(scope: Scope, *, quiet: bool = False, mute: Collection[str] = ()) -> Iterator[Events]:
+    """A listener that shows what happens to images until the block ends; ``mute``: kinds left out."""
     shown = display(scope.progress, quiet=quiet)
     try:
-        yield images(shown)
+        yield images(shown, mute)
     finally:
         shown.close()
 
@@ -49,9 +49,14 @@ def narrowed(project: Project, wanted: Collection[str]) -> Project:
 
 
 def facts(
-    scope: Scope, project: Project, wanted: Collection[str], flags: ImageOptions, *, quiet: bool = False
+    scope: Scope,
+    project: Project,
+    wanted: Collection[str],
+    flags: ImageOptions,
+    *,
+    mute: Collection[str] = (),
 ) -> dict[str, Any]:
     """Image facts of the ``wanted`` services; gets what is missing."""
-    with events(scope, quiet=quiet) as listener:
+    with events(scope, mute=mute) as listener:
         found = prepare(narrowed(project, wanted), scope.places, flags, events=listener)
     return {name: to_json(one) for name, one in found.items()}

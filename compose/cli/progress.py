@@ -9,7 +9,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol, TextIO
 
 from compose.cli import report
@@ -265,10 +265,12 @@ def _detail(event: dict[str, Any]) -> str:
     )
 
 
-def images(shown: Display) -> Callable[[Any], None]:
-    """A listener for runtime.image.progress that shows layers, steps and notes on ``shown``."""
+def images(shown: Display, mute: Collection[str] = ()) -> Callable[[Any], None]:
+    """A listener for runtime.image.progress that shows layers, steps and notes; ``mute``: kinds left out."""
 
     def listen(event: Any) -> None:
+        if event.kind in mute:
+            return
         if event.kind in ("note", "output"):
             shown.line(event.text)
             return

@@ -38,47 +38,50 @@ class Identity:
         self.services = tuple(services)
 
 
+File = Annotated[Texts, Option("-f", "--file", metavar="FILE", help="Compose configuration files")]
+ProjectName = Annotated[str, Option("-p", "--project-name", metavar="NAME", help="Project name")]
+ProjectDirectory = Annotated[
+    str,
+    Option("--project-directory", metavar="PATH", help="Specify an alternate working directory"),
+]
+EnvFile = Annotated[Texts, Option("--env-file", metavar="FILE", help="Specify an alternate environment file")]
+Profile = Annotated[Texts, Option("--profile", metavar="NAME", help="Specify a profile to enable")]
+Ansi = Annotated[
+    str, Option("--ansi", metavar="WHEN", help="When to print ANSI control characters", choices=ANSI)
+]
+Progress = Annotated[
+    str, Option("--progress", metavar="TYPE", help="Type of progress output", choices=PROGRESS)
+]
+Parallel = Annotated[
+    int | None,
+    Option("--parallel", metavar="INT", help="Limit pulls and builds at a time, -1 for none"),
+]
+Assemble = Annotated[
+    str,
+    Option(
+        "--assemble",
+        metavar="WHEN",
+        help="Make known images out of Debian packages where no registry answers",
+        choices=ASSEMBLE,
+    ),
+]
+
+
 class Scope:
     """The global flags and what follows from them."""
 
     def __init__(
         self,
         *,
-        file: Annotated[
-            Texts, Option("-f", "--file", metavar="FILE", help="Compose configuration files")
-        ] = (),
-        project_name: Annotated[
-            str, Option("-p", "--project-name", metavar="NAME", help="Project name")
-        ] = "",
-        project_directory: Annotated[
-            str,
-            Option("--project-directory", metavar="PATH", help="Specify an alternate working directory"),
-        ] = "",
-        env_file: Annotated[
-            Texts, Option("--env-file", metavar="FILE", help="Specify an alternate environment file")
-        ] = (),
-        profile: Annotated[
-            Texts, Option("--profile", metavar="NAME", help="Specify a profile to enable")
-        ] = (),
-        ansi: Annotated[
-            str, Option("--ansi", metavar="WHEN", help="When to print ANSI control characters", choices=ANSI)
-        ] = "",
-        progress: Annotated[
-            str, Option("--progress", metavar="TYPE", help="Type of progress output", choices=PROGRESS)
-        ] = "",
-        parallel: Annotated[
-            int | None,
-            Option("--parallel", metavar="INT", help="Limit pulls and builds at a time, -1 for none"),
-        ] = None,
-        assemble: Annotated[
-            str,
-            Option(
-                "--assemble",
-                metavar="WHEN",
-                help="Make known images out of Debian packages where no registry answers",
-                choices=ASSEMBLE,
-            ),
-        ] = "",
+        file: File = (),
+        project_name: ProjectName = "",
+        project_directory: ProjectDirectory = "",
+        env_file: EnvFile = (),
+        profile: Profile = (),
+        ansi: Ansi = "",
+        progress: Progress = "",
+        parallel: Parallel = None,
+        assemble: Assemble = "",
         dry_run: DryRun = False,
     ) -> None:
         self.files = file

@@ -1,6 +1,7 @@
 """``pycompose up``: create what is missing, replace what changed, start it, and show its output."""
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from compose.cli.options import Option, RemoveOrphans, Services, Texts, Timeout
@@ -19,95 +20,79 @@ QuietPull = Annotated[bool, Option("--quiet-pull", help="Pull without printing p
 Yes = Annotated[bool, Option("-y", "--yes", help="Assume yes to every question; there is none")]
 Force = Annotated[bool, Option("--force-recreate", help="Recreate containers even if nothing changed")]
 Keep = Annotated[bool, Option("--no-recreate", help="If containers already exist, don't recreate them")]
+AbortOnContainerExit = Annotated[
+    bool, Option("--abort-on-container-exit", help="Stop all containers if any container was stopped")
+]
+AbortOnContainerFailure = Annotated[
+    bool, Option("--abort-on-container-failure", help="Stop all containers if any container failed")
+]
+AlwaysRecreateDeps = Annotated[bool, Option("--always-recreate-deps", help="Recreate dependent containers")]
+Attach = Annotated[Texts, Option("--attach", metavar="SERVICE", help="Attach to these services only")]
+AttachDependencies = Annotated[bool, Option("--attach-dependencies", help="Attach to dependencies as well")]
+Detach = Annotated[bool, Option("-d", "--detach", help="Run containers in the background")]
+ExitCodeFrom = Annotated[
+    str,
+    Option("--exit-code-from", metavar="SERVICE", help="Return the exit code of this service's container"),
+]
+NoAttach = Annotated[Texts, Option("--no-attach", metavar="SERVICE", help="Do not attach to these")]
+NoColor = Annotated[bool, Option("--no-color", help="Produce monochrome output")]
+NoDeps = Annotated[bool, Option("--no-deps", help="Don't start linked services")]
+NoLogPrefix = Annotated[bool, Option("--no-log-prefix", help="Don't print prefix in logs")]
+NoStart = Annotated[bool, Option("--no-start", help="Don't start the services after creating them")]
+QuietBuild = Annotated[bool, Option("--quiet-build", help="Suppress the build output")]
+RenewAnonVolumes = Annotated[
+    bool, Option("-V", "--renew-anon-volumes", help="Recreate anonymous volumes, empty")
+]
+Timestamps = Annotated[bool, Option("--timestamps", help="Show timestamps")]
+Wait = Annotated[bool, Option("--wait", help="Wait until all is running or healthy. Implies -d")]
+WaitTimeout = Annotated[int | None, Option("--wait-timeout", metavar="INT", help="Seconds to wait for that")]
 
 
 def run(
     scope: Scope,
     services: Services = (),
     *,
-    abort_on_container_exit: Annotated[
-        bool, Option("--abort-on-container-exit", help="Stop all containers if any container was stopped")
-    ] = False,
-    abort_on_container_failure: Annotated[
-        bool, Option("--abort-on-container-failure", help="Stop all containers if any container failed")
-    ] = False,
-    always_recreate_deps: Annotated[
-        bool, Option("--always-recreate-deps", help="Recreate dependent containers")
-    ] = False,
-    attach: Annotated[
-        Texts, Option("--attach", metavar="SERVICE", help="Attach to these services only")
-    ] = (),
-    attach_dependencies: Annotated[
-        bool, Option("--attach-dependencies", help="Attach to dependencies as well")
-    ] = False,
+    abort_on_container_exit: AbortOnContainerExit = False,
+    abort_on_container_failure: AbortOnContainerFailure = False,
+    always_recreate_deps: AlwaysRecreateDeps = False,
+    attach: Attach = (),
+    attach_dependencies: AttachDependencies = False,
     build: Build = False,
-    detach: Annotated[bool, Option("-d", "--detach", help="Run containers in the background")] = False,
-    exit_code_from: Annotated[
-        str,
-        Option(
-            "--exit-code-from", metavar="SERVICE", help="Return the exit code of this service's container"
-        ),
-    ] = "",
+    detach: Detach = False,
+    exit_code_from: ExitCodeFrom = "",
     force_recreate: Force = False,
-    no_attach: Annotated[Texts, Option("--no-attach", metavar="SERVICE", help="Do not attach to these")] = (),
+    no_attach: NoAttach = (),
     no_build: NoBuild = False,
-    no_color: Annotated[bool, Option("--no-color", help="Produce monochrome output")] = False,
-    no_deps: Annotated[bool, Option("--no-deps", help="Don't start linked services")] = False,
-    no_log_prefix: Annotated[bool, Option("--no-log-prefix", help="Don't print prefix in logs")] = False,
+    no_color: NoColor = False,
+    no_deps: NoDeps = False,
+    no_log_prefix: NoLogPrefix = False,
     no_recreate: Keep = False,
-    no_start: Annotated[
-        bool, Option("--no-start", help="Don't start the services after creating them")
-    ] = False,
+    no_start: NoStart = False,
     pull: Pull = "policy",
-    quiet_build: Annotated[bool, Option("--quiet-build", help="Suppress the build output")] = False,
+    quiet_build: QuietBuild = False,
     quiet_pull: QuietPull = False,
     remove_orphans: RemoveOrphans = False,
-    renew_anon_volumes: Annotated[
-        bool, Option("-V", "--renew-anon-volumes", help="Recreate anonymous volumes, empty")
-    ] = False,
+    renew_anon_volumes: RenewAnonVolumes = False,
     scale: Scale = (),
     timeout: Timeout = None,
-    timestamps: Annotated[bool, Option("--timestamps", help="Show timestamps")] = False,
-    wait: Annotated[bool, Option("--wait", help="Wait until all is running or healthy. Implies -d")] = False,
-    wait_timeout: Annotated[
-        int | None, Option("--wait-timeout", metavar="INT", help="Seconds to wait for that")
-    ] = None,
+    timestamps: Timestamps = False,
+    wait: Wait = False,
+    wait_timeout: WaitTimeout = None,
     yes: Yes = False,
 ) -> int:
     """Create and start containers"""
-    aborting = abort_on_container_exit or abort_on_container_failure or bool(exit_code_from)
-    _refuse(force_recreate and no_recreate, "--force-recreate and --no-recreate are incompatible")
-    _refuse(always_recreate_deps and no_recreate, "--always-recreate-deps and --no-recreate are incompatible")
-    _refuse(build and no_build, "--build and --no-build are incompatible")
-    _refuse(bool(attach) and attach_dependencies, "--attach and --attach-dependencies are incompatible")
-    attaching = aborting or bool(attach) or attach_dependencies
-    _refuse(detach and attaching, "--detach cannot be combined with --abort-on-container-exit, "
-            "--abort-on-container-failure, --exit-code-from, --attach or --attach-dependencies")  # fmt: skip
-    _refuse(wait and attaching, "--wait cannot be combined with --abort-on-container-exit or --attach")
-    _refuse(
-        no_start and (detach or wait or attaching),
-        "--no-start starts nothing that one could attach to or wait for",
-    )
+    refuse_together(locals())
     replicas = numbers(scale)
-    _begin(scope)
-    loaded = scope.loaded(services)
-    for name in (*services, *replicas, *attach, *no_attach, *((exit_code_from,) if exit_code_from else ())):
-        if name not in loaded.project.services:
-            raise unknown_service(name, loaded.project.services)
+    mentioned = (*services, *replicas, *attach, *no_attach, *((exit_code_from,) if exit_code_from else ()))
+    loaded = _begin(scope, services, mentioned)
     told = {
-        "named": services,
-        "force_recreate": force_recreate,
-        "no_recreate": no_recreate,
-        "always_recreate_deps": always_recreate_deps,
-        "no_deps": no_deps,
+        "named": services, "force_recreate": force_recreate, "no_recreate": no_recreate,
+        "always_recreate_deps": always_recreate_deps, "no_deps": no_deps, "no_start": no_start,
         "remove_orphans": remove_orphans or _truth("COMPOSE_REMOVE_ORPHANS"),
-        "renew_anonymous": renew_anon_volumes,
-        "no_start": no_start,
-        "timeout": timeout,
-        "scale": replicas,
-    }
-    arguments = ask(scope, loaded, services, told, build=build, no_build=no_build, pull=pull,
-                    quiet=quiet_pull or quiet_build)  # fmt: skip
+        "renew_anonymous": renew_anon_volumes, "timeout": timeout, "scale": replicas,
+    }  # fmt: skip
+    mute = (*(("layer",) if quiet_pull else ()), *(("step", "output") if quiet_build else ()))
+    arguments = ask(scope, loaded, services, told, build=build, no_build=no_build, pull=pull, mute=mute)
     if arguments is None:
         return 0
     arguments |= {"wait": wait, "wait_timeout": wait_timeout}
@@ -116,24 +101,36 @@ def run(
     from compose.cli.attach import Wish, attached
 
     shown = attach or (arguments["order"] if attach_dependencies or not services else services)
+    known = loaded.project.services
+    aborting = abort_on_container_exit or bool(exit_code_from)
     wish = Wish(
-        services=[
-            n for n in shown if (n in attach or loaded.project.services[n].attach) and n not in no_attach
-        ],
-        replicas=replicas,
-        prefix=not no_log_prefix,
-        colour=not no_color,
-        times=timestamps,
-        timeout=timeout,
-        abort="any" if aborting and not abort_on_container_failure else "failure" if aborting else "",
+        services=[n for n in shown if (n in attach or known[n].attach) and n not in no_attach],
+        replicas=replicas, prefix=not no_log_prefix, colour=not no_color, times=timestamps, timeout=timeout,
+        abort="any" if aborting else "failure" if abort_on_container_failure else "",
         code_from=exit_code_from,
-    )
+    )  # fmt: skip
     return attached(scope, loaded, arguments, wish)
 
 
-def _refuse(wrong: bool, message: str) -> None:
-    if wrong:
-        raise UsageError(message)
+ABORTING = ("abort_on_container_exit", "abort_on_container_failure", "exit_code_from")
+# each of the first with each of the second
+INCOMPATIBLE: tuple[tuple[Texts, Texts], ...] = (
+    (("no_recreate",), ("force_recreate", "always_recreate_deps")),
+    (("build",), ("no_build",)),
+    (("attach",), ("attach_dependencies",)),
+    (("detach", "wait", "no_start"), (*ABORTING, "attach", "attach_dependencies")),
+    (("no_start",), ("detach", "wait")),
+)
+
+
+def refuse_together(given: Mapping[str, Any]) -> None:
+    """Raise UsageError when flags that exclude each other are both given. Pure."""
+    for some, others in INCOMPATIBLE:
+        for one in some:
+            for other in others:
+                if given.get(one) and given.get(other):
+                    names = [f"--{name.replace('_', '-')}" for name in (one, other)]
+                    raise UsageError(f"{names[0]} and {names[1]} are incompatible")
 
 
 def _truth(variable: str) -> bool:
@@ -153,14 +150,18 @@ def numbers(scale: Texts) -> dict[str, int]:
     return found
 
 
-def _begin(scope: Scope) -> None:
-    """Let a supervisor warm up while the file is read; it goes away again when one is there already."""
-    if scope.dry_run:
-        return
-    scope.require_rights()
-    from compose.supervisor import client
+def _begin(scope: Scope, services: Texts, mentioned: Texts) -> "Loaded":
+    """Read the file while a supervisor warms up; that one goes away again when another is there already."""
+    if not scope.dry_run:
+        scope.require_rights()
+        from compose.supervisor import client
 
-    client.prestart()
+        client.prestart()
+    loaded = scope.loaded(services)
+    for name in mentioned:
+        if name not in loaded.project.services:
+            raise unknown_service(name, loaded.project.services)
+    return loaded
 
 
 def ask(
@@ -172,7 +173,7 @@ def ask(
     build: bool = False,
     no_build: bool = False,
     pull: str = "",
-    quiet: bool = False,
+    mute: Texts = (),
 ) -> dict[str, Any] | None:
     """The arguments of ``up`` for the supervisor, images ready; None after a dry run has printed its plan."""
     from compose.cli.remote import model
@@ -193,7 +194,7 @@ def ask(
     from compose.cli import images_for
 
     flags = images_for.options(scope, build=build, no_build=no_build, pull=pull)
-    arguments["images"] = images_for.facts(scope, loaded.project, arguments["order"], flags, quiet=quiet)
+    arguments["images"] = images_for.facts(scope, loaded.project, arguments["order"], flags, mute=mute)
     arguments["options"] = told
     arguments["ignore_orphans"] = _truth("COMPOSE_IGNORE_ORPHANS")
     arguments["parallel"] = max(scope.parallel or 0, 0)

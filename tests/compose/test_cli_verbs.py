@@ -410,10 +410,13 @@ def test_down_dry_run_names_what_would_go(running: Shop, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["up", "-d", "--abort-on-container-exit"], "--detach cannot be combined"),
+        (
+            ["up", "-d", "--abort-on-container-exit"],
+            "--detach and --abort-on-container-exit are incompatible",
+        ),
         (["up", "--force-recreate", "--no-recreate"], "are incompatible"),
         (["up", "--build", "--no-build"], "are incompatible"),
-        (["up", "--wait", "--attach", "web"], "--wait cannot be combined"),
+        (["up", "--wait", "--attach", "web"], "--wait and --attach are incompatible"),
         (["up", "--scale", "web"], "invalid --scale option 'web'"),
         (["up", "--scale", "web=x"], "invalid number 'x'"),
         (["--dry-run", "up", "nosuch"], "no such service: nosuch"),

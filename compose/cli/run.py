@@ -81,7 +81,8 @@ def run(
     scope.require_rights()
     terminal = tty and not no_tty and not detach and sys.stdin.isatty() and sys.stdout.isatty()
     changes = {
-        "service": service, "command": list(command) or None, "name": name, "user": user, "working_dir": workdir,
+        "service": service, "command": list(command) or None, "name": name, "user": user,
+        "working_dir": workdir,
         "entrypoint": oneoff.words(entrypoint) if entrypoint else None,
         "environment": oneoff.environment(scope, env, env_from_file),
         "labels": oneoff.pairs("--label", label), "publish": oneoff.ports(publish),

@@ -1,4 +1,4 @@
-"""A package archive for tests: a few .debs, indexes, a signature by a key made for the occasion, over HTTP."""
+"""A package archive for tests: a few .debs, indexes, a signature by a key made for it, over HTTP."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Machine:
     def __call__(self, argv: Any, *, output: Any = None, **rest: Any) -> int:
         self.asked.append(list(argv))
         assert (rest["upper"] / "bin/busybox").exists()
-        assert (rest["network"] if "network" in rest else "none") == "none"
+        assert rest.get("network", "none") == "none"
         if output:
             output(b"busybox: something to say\n")
         return self.code

@@ -53,7 +53,10 @@ def test_deb822_sources_are_followed(tmp_path: Path) -> None:
 
 
 def test_one_line_sources_are_followed(tmp_path: Path) -> None:
-    lines = "# deb http://no.example/debian bookworm main\ndeb [arch=amd64 signed-by=/k] http://a.example/debian bookworm main # x\n"
+    lines = (
+        "# deb http://no.example/debian bookworm main\n"
+        "deb [arch=amd64 signed-by=/k] http://a.example/debian bookworm main # x\n"
+    )
     etc = host(tmp_path, files={"apt/sources.list": lines})
     assert places(etc)[0] == "http://a.example/debian bookworm"
 

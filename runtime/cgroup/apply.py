@@ -134,8 +134,7 @@ def _make(root: Path, name: str, *, unified: bool) -> None:
         return
     above = root
     for part in Path(name).parts:
-        if (have := (above / "cgroup.controllers").read_text().split()) and (above / part).name:
-            _delegate(above, have)
+        _delegate(above, (above / "cgroup.controllers").read_text().split())
         above = above / part
         _make_path(above)
 
@@ -169,21 +168,25 @@ def _delegate(directory: Path, controllers: Iterable[str]) -> None:
     missing = set(controllers) - set(control.read_text().split())
     if not missing:
         return
-    text = " ".join(f"+{name}" for name in sorted(missing))
-    try:
-        _put(control, text)
-    except OSError as error:
-        if error.errno != errno.EBUSY:
-            raise
-        # Processes in an inner node ("no internal processes"): inside another container they get a leaf.
-        leaf = directory / "init"
-        leaf.mkdir(exist_ok=True)
-        for pid in (directory / "cgroup.procs").read_text().split():
-            try:
-                _put(leaf / "cgroup.procs", pid)
-            except OSError:
-                continue
-        _put(control, text)
+    for name in sorted(missing):
+        try:
+            _put(control, f"+{name}")
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                continue  # such as cpu while a real-time task runs; its limits will be warned of
+            _move_to_leaf(directory)
+            _put(control, f"+{name}")
+
+
+def _move_to_leaf(directory: Path) -> None:
+    """v2 allows no processes in an inner node; inside another container that is where they are."""
+    leaf = directory / "init"
+    leaf.mkdir(exist_ok=True)
+    for pid in (directory / "cgroup.procs").read_text().split():
+        try:
+            _put(leaf / "cgroup.procs", pid)
+        except OSError:
+            continue  # it ended, or is a kernel thread
 
 
 def _write(group: Group, write: Write) -> str:

@@ -31,9 +31,9 @@ _GO_NAMES = {"x86_64": "amd64", "i386": "x86", "i686": "x86", "aarch64": "arm64"
 
 
 class Argument(NamedTuple):
-    """A condition on argument ``index``; MASKED_EQ: argument & value == other."""
+    """A condition on argument ``position``; MASKED_EQ: argument & value == other."""
 
-    index: int
+    position: int
     operator: str
     value: int
     other: int = 0

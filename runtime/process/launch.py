@@ -24,6 +24,7 @@ from runtime.errors import RuntimeFailure
 from runtime.kernel import processes
 from runtime.kernel.namespaces import Clone, setdomainname, sethostname, setns, unshare
 from runtime.kernel.processes import prctl
+from runtime.policy.sysctls import own_sysctl
 from runtime.process import identity, init
 from runtime.process.messages import receive, revive, send, tell
 from runtime.process.terminal import open_terminal
@@ -256,6 +257,11 @@ def _names(order: Order) -> None:
 def _sysctls(spec: ContainerSpec) -> list[str]:
     """Write them through the host's /proc, which shows this process its own namespaces."""
     for name, value in spec.sysctls.items():
+        if not own_sysctl(name, network=spec.namespaces.network, ipc=spec.namespaces.ipc):
+            text = f"sysctl '{name}' would change the host, not the container"
+            raise RuntimeFailure(
+                text, hint="only net.*, fs.mqueue.*, kernel.msg*, kernel.shm* and kernel.sem are its own"
+            )
         path = Path("/proc/sys", *name.split("."))
         try:
             path.write_text(value)

@@ -213,7 +213,9 @@ def write_status(place: Place, pid: int, status: int) -> None:
 def _warm_up() -> None:
     """Do once what is computed at first use, so that forked children find it done, in shared pages."""
     sample = {"id": "0" * 64, "name": "sample", "argv": ["true"], "layers": ["/"], "mounts": [], "limits": {}}
-    spec = from_json(ContainerSpec, {**sample, "namespaces": {}, "ulimits": [{"name": "core", "soft": 0, "hard": 0}]})
+    spec = from_json(
+        ContainerSpec, {**sample, "namespaces": {}, "ulimits": [{"name": "core", "soft": 0, "hard": 0}]}
+    )
     state = from_json(ContainerState, {"id": "0", "name": "sample", "status": "created", "exit": {"code": 0}})
     from_json(ExecSpec, {"argv": ["true"]})
     json.dumps(to_json(replace(state, pid=1)))

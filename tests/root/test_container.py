@@ -231,6 +231,8 @@ def test_sysctls_are_the_containers_own(box: Box) -> None:
     assert output == "777"
     with pytest.raises(RuntimeFailure, match=r"sysctl 'net\.nothing'"):
         box.finished("true", sysctls={"net.nothing": "1"})
+    with pytest.raises(RuntimeFailure, match="would change the host"):
+        box.finished("true", sysctls={"vm.swappiness": "61"})
 
 
 def test_a_missing_command_and_a_text_file_are_told_apart(box: Box) -> None:

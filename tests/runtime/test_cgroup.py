@@ -104,7 +104,7 @@ def test_what_version_2_does_not_have_is_a_warning(tmp_path: Path) -> None:
     own = group(layout, "p", "1")
     warnings = apply.create(own, writes(Limits(oom_kill_disable=True), 2, str))
     assert warnings == ["the limit 'oom_kill_disable' has no effect: no such control here"]
-    assert (tmp_path / "pycompose/cgroup.subtree_control").read_text() == "+memory"
+    assert (tmp_path / "pycompose/cgroup.subtree_control").read_text().endswith("+memory")
 
 
 @pytest.mark.parametrize("text", ["c 1:3", "x 1:3 rwm", "c 1 rwm", "c 1:3 q", ""])

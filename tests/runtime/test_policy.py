@@ -6,6 +6,7 @@ import pytest
 
 from runtime.policy import capabilities, health, restart, users
 from runtime.policy.health import HealthSpec, HealthState
+from runtime.policy.sysctls import own_sysctl
 from runtime.spec import ExecResult, ExitRecord
 
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000::/home/web:/bin/sh\n#note\nbroken\n"
@@ -25,6 +26,17 @@ def test_adding_dropping_and_all() -> None:
     assert set(capabilities.final(privileged=True)) == set(capabilities.NAMES)
     with pytest.raises(ValueError, match="'CAP_FLY' is no capability"):
         capabilities.final(add=["CAP_FLY"])
+
+
+def test_sysctls_of_the_host_are_not_the_containers() -> None:
+    own = [
+        own_sysctl(name, network="private", ipc="private") for name in ("net.core.somaxconn", "kernel.shmmax")
+    ]
+    assert own == [True, True]
+    assert not own_sysctl("net.core.somaxconn", network="host", ipc="private")
+    assert not own_sysctl("kernel.shmmax", network="private", ipc="host")
+    for name in ("vm.swappiness", "kernel.panic", "net...kernel.panic", "fs.file-max"):
+        assert not own_sysctl(name, network="private", ipc="private"), name
 
 
 def test_bits_have_names() -> None:

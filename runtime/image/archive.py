@@ -51,6 +51,8 @@ def load(store: Store, source: Path | BinaryIO, events: Events = silent) -> list
     source: a file, a directory, or a stream that is read once to its end.
     Raises InvalidImage, DigestMismatch, StoreFull, OSError; images before the damaged one are kept.
     """
+    if isinstance(source, Path) and not source.exists():
+        raise ImageError(f"there is no archive {source}")
     with store.using(), store.ingest() as work:
         store.sweep()
         if isinstance(source, Path) and source.is_dir():

@@ -444,3 +444,31 @@ def test_a_named_context_and_a_dockerfile_with_its_own_ignore_file(scratch: Path
     image = build(b.store, spec)
     assert tree(image, -2) == ["all", "all/.dockerignore", "all/a"]
     assert text(image, "/x") == "X"
+
+
+def test_more_layers_than_fit_a_page_of_mount_options(scratch: Path, busybox_root: Path) -> None:
+    b = bench(scratch, busybox_root)
+    for n in range(60):
+        b.files(**{f"f{n}": str(n)})
+    copies = "".join(f"COPY f{n} /f{n}\n" for n in range(60))
+    image = b.build("FROM busybox\n" + copies + "RUN cat /f0 /f59 > /all\n")
+    assert text(image, "/all") == "059"
+
+
+def test_a_build_from_nothing_runs_what_was_copied(scratch: Path, busybox_root: Path) -> None:
+    b = bench(scratch, busybox_root)
+    image = b.build(
+        "FROM scratch\nCOPY --from=busybox /bin/busybox /bin/sh\n"
+        'RUN echo here > /file\nUSER 7\nRUN ["/bin/sh", "-c", "id -u"]\n'
+    )
+    assert b.said() == ["7"]
+    assert tree(image, 1) == ["file"]
+    assert image.config.env == (PATH,)
+
+
+def test_the_network_of_a_build_is_default_host_or_none(scratch: Path, busybox_root: Path) -> None:
+    b = bench(scratch, busybox_root)
+    with pytest.raises(BuildFailed, match="no network 'lan'"):
+        b.build("FROM busybox\nRUN --network=lan true\n")
+    b.build("FROM busybox\nRUN --network=host ls /sys/class/net\n")
+    assert b.said() == ["lo"]

@@ -40,6 +40,10 @@ def home() -> Iterator[Path]:
     if kept:
         Path(kept).mkdir(parents=True, exist_ok=True)
         (path / "data").symlink_to(Path(kept).resolve())
+    (path / "compose.yaml").write_text("services: {busybox: {image: busybox}}\n")
+    Stack(path, "images", path / "run", (path / "data").resolve())(
+        "pull"
+    )  # so that no test has to wait for it
     yield path
     shutil.rmtree(path)
 

@@ -21,7 +21,7 @@ def running(stack: Stack) -> set[str]:
 
 def test_ctrl_c_stops_the_stack_in_reverse_order(stack: Stack) -> None:
     up = stack.start("up")
-    until(lambda: running(stack) == {"db-1", "web-1"}, every=0.1)
+    until(lambda: running(stack) == {"db-1", "web-1"}, seconds=30, every=0.1)
     time.sleep(0.3)
     up.send_signal(signal.SIGINT)
     out = finish(up)
@@ -35,7 +35,7 @@ def test_ctrl_c_stops_the_stack_in_reverse_order(stack: Stack) -> None:
 
 def test_a_second_ctrl_c_kills(stack: Stack) -> None:
     up = stack.start("up", "stubborn")
-    until(lambda: running(stack) == {"stubborn-1"}, every=0.1)
+    until(lambda: running(stack) == {"stubborn-1"}, seconds=30, every=0.1)
     pid = stack.pid("stubborn-1")
     time.sleep(0.3)
     up.send_signal(signal.SIGINT)
@@ -65,7 +65,7 @@ def test_the_code_of_a_chosen_service_becomes_that_of_up(stack: Stack) -> None:
 
 def test_the_terminal_that_goes_away_leaves_the_stack_as_docker_compose_does(stack: Stack) -> None:
     up = stack.start("up")
-    until(lambda: running(stack) == {"db-1", "web-1"}, every=0.1)
+    until(lambda: running(stack) == {"db-1", "web-1"}, seconds=30, every=0.1)
     up.kill()
     up.communicate(timeout=10)
     assert running(stack) == {"db-1", "web-1"}

@@ -81,6 +81,7 @@ class Unpacked:
         }
         control = {name: value for name, value in control.items() if value}
         tree.file(f"{DATABASE}/info/{_info(control)}.list", "/.\n")
+        tree.file(f"{DATABASE}/info/{_info(control)}.md5sums", "")
         self.stanzas.append(stanza(control, {}, "installed"))
 
     def _record(

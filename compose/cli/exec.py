@@ -5,7 +5,7 @@ import sys
 from typing import Annotated
 
 from compose.cli.options import Argument, Index, OneService, Option, Texts
-from compose.cli.scope import Scope
+from compose.cli.scope import Scope, unknown_service
 
 INTERSPERSED = False
 
@@ -43,7 +43,11 @@ def run(
 
     scope.require_rights()
     identity = scope.identity()
-    chosen = containers.pick(containers.of_project(scope.places, identity.name), service, index)
+    found = containers.of_project(scope.places, identity.name)
+    known = {*identity.services, *(c.service for c in found)}
+    if service not in known:
+        raise unknown_service(service, known)
+    chosen = containers.pick(found, service, index)
     terminal = tty and not no_tty and not detach and sys.stdin.isatty() and sys.stdout.isatty()
     spec = ExecSpec(
         argv=command,

@@ -1,11 +1,14 @@
 """``pycompose wait``: block until containers of services stop."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from compose.cli.options import Argument, Option, Texts
 from compose.cli.scope import Scope
 from compose.errors import UsageError
+
+if TYPE_CHECKING:
+    from compose.cli.containers import Container
 
 
 def run(
@@ -17,11 +20,12 @@ def run(
     ] = False,
 ) -> int:
     """Block until containers of all (or specified) services stop"""
+    from compose.cli.down import run as down
     from compose.cli.lifecycle import chosen
     from compose.engine.follow import Follower
 
     name = scope.identity().name
-    ids = [c.spec.id for c in chosen(scope, services) if c.running or c.status == "restarting"]
+    ids = [c.spec.id for c in chosen(scope, services)]
     if not ids:
         raise UsageError(f'no containers for project "{name}"')
     code = 0
@@ -31,19 +35,20 @@ def run(
             follower.watch(Path(run_directory, "containers", id))
         while ids:
             now = {c.spec.id: c for c in chosen(scope, services)}
-            for id in [
-                i for i in ids if i not in now or not (now[i].running or now[i].status == "restarting")
-            ]:
+            for id in [i for i in ids if i not in now or now[i].status == "exited"]:
                 ids.remove(id)
-                end = now[id].state.exit if id in now else None
-                code = (end.code if end and end.code is not None else 255) if id in now else 0
-                print(f"{code}", flush=True)
+                code = told(id, now.get(id))
                 if down_project:
-                    from compose.cli.down import run as down
-
-                    down(scope)
-                    return code
+                    return down(scope) or code
+            # an exit record may follow the end of its process: look again after a second at the latest then
             if ids:
-                while not follower.wait():
-                    pass
+                follower.wait(timeout=1.0 if any(c.undecided for c in now.values()) else None)
+    return code
+
+
+def told(id: str, container: "Container | None") -> int:
+    """Print how a container ended and give its exit code; 0 for one that was removed, 255 for unknown."""
+    end = container.state.exit if container else None
+    code = 0 if container is None else 255 if end is None or end.code is None else end.code
+    print(f'container "{id}" exited with status code {code}', flush=True)
     return code

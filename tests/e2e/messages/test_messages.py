@@ -20,7 +20,7 @@ def test_required_variables_are_reported_together_with_the_copy_that_sets_them(s
 
 
 def test_an_undefined_dependency_has_a_line_and_a_suggestion(stack: Stack) -> None:
-    stack.edit("depends_on: [db]", "depends_on: [bd]")
+    stack.edit("depends_on: [db]", "depends_on: [dbs]")
     refused = stack("config", "-q", check=False, env={"FIRST_PASSWORD": "a", "SECOND_PASSWORD": "b"})
     assert refused.returncode != 0
     assert "compose.yaml:9" in refused.stderr and "'db'" in refused.stderr

@@ -229,19 +229,26 @@ def _connection(fds: Sequence[int]) -> socket.socket:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Arguments: run, data, descriptor of the connection, the revive argv as JSON."""
-    run, data = Path(arguments[0]), Path(arguments[1])
-    channel = socket.socket(fileno=int(arguments[2]))
+    """Arguments: the descriptor of the connection; its first message says {"run", "data", "revive"}.
+
+    So the supervisor starts it before it knows its project, and both warm up side by side.
+    """
+    channel = socket.socket(fileno=int(arguments[0]))
     channel.set_inheritable(False)
-    held = lock(run / "spawner.lock", wait=True)
     processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
     processes.set_name("pycompose-spawn")
+    task, _ = receive(channel)
+    if task is None:
+        return 0
+    run = Path(task["run"])
+    held = lock(run / "spawner.lock", wait=True)
     assert held is not None
-    spawner = Spawner(run, data, channel, json.loads(arguments[3]), held)
-    _warm_up()
+    log = os.open(run / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    os.dup2(log, 2)
+    os.close(log)
+    spawner = Spawner(run, Path(task["data"]), channel, task["revive"], held)
     gc.collect()
     gc.freeze()
-    gc.disable()  # a monitor makes no cycles worth a walk over every page that it shares with us
     spawner.serve()
     return 0
 

@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import dataclasses
 import errno
-import json
 import os
 import select
 import signal as signals
@@ -31,9 +30,9 @@ from runtime.cgroup.layout import find, group
 from runtime.errors import RuntimeFailure
 from runtime.kernel import processes
 from runtime.process import confinement, line
-from runtime.process.fresh import start
 from runtime.process.messages import receive, revive, send
 from runtime.process.spawner import write_status
+from runtime.process.warm import Warm
 from runtime.spec import ContainerSpec, ContainerState, ExecResult, ExecSpec, ExitRecord, from_json, to_json
 from runtime.state import Place
 
@@ -76,8 +75,14 @@ class _Link:
 class Runtime:
     """The containers of one project. One per supervisor; one asyncio loop, no threads."""
 
-    def __init__(self, run: Path, data: Path, *, revive: Sequence[str], on_exit: OnExit) -> None:
-        """run: RUN/<project>; data: DATA/projects/<project>; revive: argv that starts a supervisor again."""
+    def __init__(
+        self, run: Path, data: Path, *, revive: Sequence[str], on_exit: OnExit, warm: Warm | None = None
+    ) -> None:
+        """run: RUN/<project>; data: DATA/projects/<project>; revive: argv that starts a supervisor again.
+
+        warm: a spawner that was started earlier, to be used when the project has none yet.
+        """
+        self._warm = warm
         self.run, self.data = run, data
         self._revive, self._on_exit = list(revive), on_exit
         self._links: dict[str, _Link] = {}
@@ -105,6 +110,9 @@ class Runtime:
             os.close(free)
         if self._spawner is None:
             self._start_spawner()
+        elif self._warm is not None:
+            self._warm.cancel()
+            self._warm = None
 
     async def adopt(self) -> list[ContainerState]:
         """Find every container again after a takeover; one that ended meanwhile is "exited"."""
@@ -477,14 +485,12 @@ class Runtime:
         self._loop.add_reader(guest, self._hear, link)
 
     def _start_spawner(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with open(self.run / "supervisor.log", "ab") as log:
-            words = [str(self.run), str(self.data), str(theirs.fileno()), json.dumps(self._revive)]
-            self._spawned = start(
-                "runtime.process.spawner", words, fds=(theirs.fileno(),), stderr=log.fileno()
-            )
-        theirs.close()
-        self._use_spawner(ours)
+        warm, self._warm = self._warm or Warm(), None
+        self._spawned = warm.process
+        task = {"run": str(self.run), "data": str(self.data), "revive": self._revive}
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # killed already: its end is heard
+            send(warm.channel, task)
+        self._use_spawner(warm.channel)
 
     def _use_spawner(self, channel: socket.socket) -> None:
         self._spawner = channel

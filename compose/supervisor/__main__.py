@@ -17,12 +17,16 @@ def main(words: list[str]) -> int:
     """Warm up, learn the project, take its lock, serve. Returns the exit code."""
     ready = -1
     sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]  # asyncio does without; 15 ms
+    from runtime.process.warm import Warm
+
+    warm = Warm()
     if words[:1] == ["--pipes"]:
         import compose.supervisor.server  # noqa: F401  the long imports, while the command reads the file
 
         ready = int(words[2])
         project = _named(int(words[1]))
         if not project:
+            warm.cancel()
             return 0
     else:
         project = words[1]
@@ -31,15 +35,15 @@ def main(words: list[str]) -> int:
     places = Places.from_environment(os.environ)
     run = places.project_run(project)
     run.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = _lock(run / "lock")
-    if lock < 0:
+    if _lock(run / "lock") < 0:
         _tell(ready, b"taken")
+        warm.cancel()
         return 0
     _log_to(run / "supervisor.log")
     os.chdir("/")
     from compose.supervisor.server import serve
 
-    return serve(places, project, lock, lambda: _tell(ready, b"ready"))
+    return serve(places, project, warm, lambda: _tell(ready, b"ready"))
 
 
 def _named(handle: int) -> str:

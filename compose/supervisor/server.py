@@ -28,17 +28,22 @@ from compose.model.places import Places
 from compose.supervisor.protocol import MAX_REQUEST, encode, error_message
 from compose.supervisor.verbs import VERBS, Call
 from runtime.container import Runtime
+from runtime.process.warm import Warm
 
 IDLE_SECONDS = 0.3
 
 
-def serve(places: Places, project: str, lock: int, ready: Callable[[], None]) -> int:
-    """Run the supervisor of ``project`` until nothing of it runs. Returns the exit code."""
-    return asyncio.run(_Server(places, project).run(ready))
+def serve(places: Places, project: str, warm: Warm, ready: Callable[[], None]) -> int:
+    """Run the supervisor of ``project`` until nothing of it runs. Returns the exit code.
+
+    warm: a spawner that waits for its project; ready: called when requests are heard.
+    """
+    return asyncio.run(_Server(places, project, warm).run(ready))
 
 
 class _Server:
-    def __init__(self, places: Places, project: str) -> None:
+    def __init__(self, places: Places, project: str, warm: Warm) -> None:
+        self.warm = warm
         self.places = places
         self.project = project
         self.run_dir = places.project_run(project)
@@ -52,7 +57,7 @@ class _Server:
         loop = asyncio.get_running_loop()
         revive = [sys.executable, "-m", "compose.supervisor", "--project", self.project]
         factory = functools.partial(
-            Runtime, self.run_dir, self.places.project_data(self.project), revive=revive
+            Runtime, self.run_dir, self.places.project_data(self.project), revive=revive, warm=self.warm
         )
         machine = self.machine = ProjectMachine(self.places, self.project, factory, self._emit)
         await machine.runtime.open()

@@ -237,6 +237,7 @@ def main(arguments: Sequence[str]) -> int:
     channel.set_inheritable(False)
     processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
     processes.set_name("pycompose-spawn")
+    _warm_up()
     task, _ = receive(channel)
     if task is None:
         return 0
@@ -249,6 +250,7 @@ def main(arguments: Sequence[str]) -> int:
     spawner = Spawner(run, Path(task["data"]), channel, task["revive"], held)
     gc.collect()
     gc.freeze()
+    gc.disable()  # a monitor makes no cycles worth a walk over every page that it shares with us
     spawner.serve()
     return 0
 

@@ -17,7 +17,7 @@ import queue
 import sys
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
 from runtime.image.errors import InvalidImage
@@ -66,7 +66,7 @@ def _decoder(first: bytes) -> Callable[[], Any] | None:
     if first.startswith(GZIP):
         return lambda: _fast_zlib.decompressobj(31)
     if first.startswith(ZSTD):
-        return _zstd().ZstdDecompressor  # type: ignore[no-any-return]
+        return lambda: _zstd().ZstdDecompressor()
     if first.startswith(BZIP2):
         return bz2.BZ2Decompressor
     if first.startswith(XZ):
@@ -119,7 +119,7 @@ def gzip(chunks: Iterable[bytes], level: int = 6) -> Iterator[bytes]:
     yield machine.flush()
 
 
-def ahead(items: Iterable[Item], depth: int = 8) -> Iterator[Item]:
+def ahead(items: Iterable[Item], depth: int = 8) -> Generator[Item, None, None]:
     """Iterate in a thread, at most ``depth`` items ahead; an exception there is raised here.
 
     Close the generator (or run it to its end) to end the thread.

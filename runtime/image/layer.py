@@ -60,7 +60,7 @@ def unpack(chunks: Iterable[bytes], directory: Path, *, compressed: int = 0, exp
             for entry in reader:
                 unpacker.put(entry, reader.content())
     finally:
-        stream.close()  # type: ignore[attr-defined]
+        stream.close()
     made = Made("sha256:" + digest.hexdigest(), unpacker.size, unpacker.entries)
     if expected and made.diff_id != expected:
         raise DigestMismatch("the unpacked layer", expected=expected, actual=made.diff_id)
@@ -153,7 +153,7 @@ def _attributes(path: bytes) -> dict[str, bytes]:
     every = os.listxattr(path, follow_symlinks=False)
     if redirects := _REDIRECTS.intersection(every):
         raise InvalidImage(
-            f"{os.fsdecode(path)} carries {redirects.pop()}, which no archive can hold",
+            f"{os.fsdecode(path)} carries {min(redirects)}, which no archive can hold",
             hint="the overlay was mounted with redirect_dir or metacopy on",
         )
     names = [name for name in every if not name.startswith(_HIDDEN)]

@@ -51,11 +51,11 @@ def pull(
 ) -> Image:
     """Give the image ``reference`` as it is now: fetched, or made where nobody answers.
 
-    policy:  "auto" asks the registry and assembles when nobody answers; "registry" never assembles; "assemble"
-             asks nobody. runner: needed to assemble.
+    policy:  "auto" asks the registry and assembles when nobody answers; "registry" never assembles;
+             "assemble" asks nobody. runner: needed to assemble.
     refresh: look for a newer one although the store has it (one HEAD); else what the store has will do.
-    Raises ImageNotFound, RegistryDenied, RegistryRateLimited, RegistryTLS, RegistryUnreachable, DigestMismatch,
-    InvalidImage, StoreFull, and what ``assemble`` raises. Nothing half-made is left.
+    Raises ImageNotFound, RegistryDenied, RegistryRateLimited, RegistryTLS, RegistryUnreachable,
+    DigestMismatch, InvalidImage, StoreFull, and what ``assemble`` raises. Nothing half-made is left.
     """
     if policy not in POLICIES:
         raise ImageError(f"'{policy}' is not a way to get images", hint=f"one of: {', '.join(POLICIES)}")

@@ -38,6 +38,9 @@ class Bounds:
     size: int = 1 << 40
 
 
+USUAL = Bounds()
+
+
 def opaque_attribute() -> str:
     """The attribute that hides a directory's lower ones; without CAP_SYS_ADMIN overlayfs uses the user
     namespace of it."""
@@ -59,7 +62,7 @@ class Unpacker:
     """Writes below ``root``, an existing directory. A context manager: closing it sets the times of
     directories."""
 
-    def __init__(self, root: Path, bounds: Bounds = Bounds(), *, whiteouts: bool = True) -> None:
+    def __init__(self, root: Path, bounds: Bounds = USUAL, *, whiteouts: bool = True) -> None:
         self._root = os.open(root, _DIRECTORY)
         self._bounds = bounds
         self._whiteouts = whiteouts

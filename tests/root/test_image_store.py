@@ -123,3 +123,10 @@ def tar(*names: str) -> bytes:
         for name in names:
             archive.addfile(tarfile.TarInfo(name))
     return out.getvalue()
+
+
+def test_a_redirect_of_overlayfs_cannot_be_packed_and_is_refused(scratch: Path) -> None:
+    (scratch / "diff/moved").mkdir(parents=True)
+    os.setxattr(scratch / "diff/moved", "trusted.overlay.redirect", b"/elsewhere")
+    with pytest.raises(ImageError, match="redirect"):
+        layer.digest(scratch / "diff")

@@ -8,7 +8,6 @@ Not here:  what to pull or build, and doing it (``engine.images``).
 import contextlib
 import os
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from typing import Any
 
 from compose.cli.progress import display, images
@@ -17,6 +16,7 @@ from compose.engine.images import ImageOptions, prepare
 from compose.model.project import Project
 from runtime.image.progress import Events
 from runtime.spec import to_json
+from schemas.frozen import replace
 
 PULL = ("always", "missing", "never", "build")
 

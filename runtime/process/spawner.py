@@ -22,7 +22,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ from runtime.process.messages import receive, send
 from runtime.rootfs.decide import decide
 from runtime.spec import ContainerSpec, ContainerState, ExecSpec, from_json, to_json
 from runtime.state import Place
+from schemas.frozen import replace
 
 
 class Spawner:

@@ -167,7 +167,8 @@ def test_postgres_runs_under_a_number_that_passwd_does_not_know(house: Path) -> 
 
 def test_python_has_pip_and_venv_in_the_usual_places(house: Path) -> None:
     script = (
-        "command -v python python3 pip && python -c 'import ssl, sqlite3, ctypes, lzma' && pip --version "
+        "for name in python python3 pip; do command -v $name; done "
+        "&& python -c 'import ssl, sqlite3, ctypes, lzma' && pip --version "
         "&& pip list 2>/dev/null | cut -d' ' -f1 | tail -n 3 | xargs "
         "&& python -m venv /tmp/v && /tmp/v/bin/python -c 'print(1)'"
     )

@@ -103,11 +103,8 @@ def python(codename: str, version: str, *, small: bool, title: str) -> Recipe:
     """The recipe of ``python:<version>-slim``, or with ``small=False`` of the one that can compile."""
     layer = Layer(
         packages=(
-            "python3",
-            "python3-venv",
-            "ca-certificates",
-            "netbase",
-            "tzdata",
+            *("python3", "python3-venv", PACKAGE, "netbase", "tzdata"),
+            *(("python3-wheel-whl",) if version == "3.11" else ()),  # official images have it up to 3.11
             *(() if small else BUILD),
         ),
         skip=skip,

@@ -345,6 +345,10 @@ class Runtime:
         link.handed += fds
         if message is None:
             self._lost(link)
+        elif "monitor" in message:  # the new monitor of a container that we asked to have adopted
+            link.state = from_json(ContainerState, message["state"])
+            if not link.kept:
+                self._keep(link, records.read_spec(self.data, link.id))
         elif "exited" in message:
             record = from_json(ExitRecord, message["exited"])
             link.kept, kept = [], link.kept

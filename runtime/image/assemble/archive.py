@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from runtime.image.assemble.errors import ArchiveStale, MirrorUnreachable, SignatureWrong
-from runtime.image.assemble.fetch import Fetcher, NotThere, Wanted, keep
+from runtime.image.assemble.fetch import Fetcher, NotThere, Wanted, keep, shown
 from runtime.image.assemble.openpgp import Key, read_keys, verify
 from runtime.image.assemble.packages import Packages, Suite, fields
 from runtime.image.assemble.sources import CHECK_DATES, Sources
@@ -96,7 +96,7 @@ def _suite(
         raise MirrorUnreachable(host, sources.origin, f"it has no {error}") from None
     except SignatureWrong as error:
         raise SignatureWrong(
-            f"{root}/InRelease cannot be trusted: {error.message}",
+            f"{shown(root)}/InRelease cannot be trusted: {error.message}",
             hint=f"{host} comes from {sources.origin}; the network or that mirror may be tampered with",
         ) from None
 

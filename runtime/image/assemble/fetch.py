@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 from runtime.image.assemble.errors import DigestWrong, MirrorUnreachable
 from schemas.frozen import dataclass
@@ -76,7 +76,7 @@ class Fetcher:
                 return data
         data = self.get(wanted.url, moved, limit=wanted.size)
         if len(data) != wanted.size or hashlib.sha256(data).hexdigest() != wanted.sha256:
-            raise DigestWrong(wanted.url)
+            raise DigestWrong(shown(wanted.url))
         keep(path, data)
         return data
 
@@ -112,13 +112,13 @@ class Fetcher:
                 response.read()
                 url = urljoin(url, response.headers.get("Location", ""))
                 if urlsplit(url).scheme not in ("http", "https"):
-                    raise NotThere(url)
+                    raise NotThere(shown(url))
                 continue
             if response.status == 200:
                 return _body(response, moved, limit)
             response.read()
             if response.status in (403, 404, 410):
-                raise NotThere(url)
+                raise NotThere(shown(url))
             raise _TryAgain(f"it answers {response.status} {response.reason} for {parts.path}")
         raise _TryAgain("it redirects in circles")
 
@@ -171,6 +171,12 @@ class Fetcher:
 
 class _TryAgain(Exception):
     """An answer that may be better next time."""
+
+
+def shown(url: str) -> str:
+    """A URL as it may be printed: without ``user:password@``."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def keep(path: Path, data: bytes) -> None:

@@ -8,8 +8,7 @@ The set is that of debian:bookworm (88 packages). Source: debootstrap(8) minbase
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit, urlunsplit
-
+from runtime.image.assemble.fetch import shown
 from runtime.image.assemble.recipe import PATH, Facts, Layer, Recipe
 from runtime.image.assemble.tree import Tree
 from runtime.image.assemble.unpack import prepare, slim
@@ -124,19 +123,13 @@ def after(tree: Tree, facts: Facts) -> None:
 
 def apt_sources(facts: Facts) -> str:
     """Where apt inside the image finds packages: the mirror it was made from, without names and passwords."""
-    main, security = (without_login(uri) for uri in facts.mirror)
+    main, security = (shown(uri) for uri in facts.mirror)
     key = "/usr/share/keyrings/debian-archive-keyring.gpg"
     tail = f"Components: main\nSigned-By: {key}\n"
     return (
         f"Types: deb\nURIs: {main}\nSuites: {facts.codename} {facts.codename}-updates\n{tail}\n"
         f"Types: deb\nURIs: {security}\nSuites: {facts.codename}-security\n{tail}"
     )
-
-
-def without_login(uri: str) -> str:
-    """A URI without ``user:password@``."""
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def config(facts: Facts) -> ImageConfig:

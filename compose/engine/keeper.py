@@ -89,6 +89,8 @@ class Keeper:
         Raises errors of the three packages; nothing is left behind then.
         """
         self._cancel_restart()
+        if project is not None:  # somebody asked for it: its restart policy begins anew
+            self._attempts = self.restarts = 0
         spec = ground.prepare(self.launch, project, self.shop.volumes, self.shop.record(self.id))
         created = await self.shop.runtime.create(spec, passed)
         self.prepared = True

@@ -103,6 +103,11 @@ class Server:
             raise NetworkFailure(f"no name server for container {container[:12]}: {error.strerror}") from None
         self._clients[container] = Client(self, datagrams, streams, tuple(networks), tuple(dns))
 
+    def sockets(self, container: str) -> tuple[int, ...]:
+        """Descriptors through which ``container`` is served, to be kept alive by another process."""
+        client = self._clients.get(container)
+        return client.sockets() if client else ()
+
     def detach(self, container: str) -> None:
         """Stop serving ``container``; nothing happens when it is not served."""
         if client := self._clients.pop(container, None):
@@ -158,6 +163,10 @@ class Client:
         self._turn = self._waiting = 0
         server.loop.add_reader(datagrams, self._read)
         server.loop.add_reader(streams, self._accept)
+
+    def sockets(self) -> tuple[int, int]:
+        """The UDP and the listening TCP socket."""
+        return self._datagrams.fileno(), self._listener.fileno()
 
     def close(self) -> None:
         for used in (self._datagrams, self._listener):

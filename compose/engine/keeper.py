@@ -267,10 +267,9 @@ class Keeper:
             self._health_task = asyncio.ensure_future(self._probe())
 
     async def _probe(self) -> None:
-        told = self.launch.health
-        assert told is not None
-        spec = health.HealthSpec(**{f.name: getattr(told, f.name) for f in dataclasses.fields(told)})
-        probe = ExecSpec(argv=told.test, timeout=told.timeout)
+        spec = self.launch.health
+        assert spec is not None
+        probe = ExecSpec(argv=spec.test, timeout=spec.timeout)
         started = time.monotonic()
         state, delay = health.next_state(spec, health.HealthState(), None, 0.0)
         while self.running:

@@ -13,20 +13,9 @@ from collections.abc import Mapping
 
 from compose.model.service import NOTHING
 from netns.spec import EndpointSpec, PortSpec
+from runtime.policy.health import HealthSpec
 from runtime.spec import ContainerSpec, ExecSpec
 from schemas.frozen import dataclass, field
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
-    """A health check with every default filled in; ``test`` is an argv. Defaults are Docker's."""
-
-    test: tuple[str, ...]
-    interval: float = 30.0
-    timeout: float = 30.0
-    retries: int = 3
-    start_period: float = 0.0
-    start_interval: float = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +78,7 @@ class Launch:
     number: int = 1
     endpoints: tuple[EndpointSpec, ...] = ()
     ports: tuple[PortSpec, ...] = ()
-    health: Health | None = None
+    health: HealthSpec | None = None
     restart: str = "no"
     volumes: tuple[Volume, ...] = ()
     binds: Mapping[str, bool] = field(default_factory=dict)

@@ -18,10 +18,11 @@ from compose.model.service import NOTHING, Healthcheck, Hook, NetworkAttachment,
 from compose.plan import confine
 from compose.plan import observed as label
 from compose.plan.fingerprint import service_hash
-from compose.plan.launch import Health, ImageFacts, Launch
+from compose.plan.launch import ImageFacts, Launch
 from compose.plan.mounts import Ground, Mounted, mounted
 from compose.plan.reconcile import container_name
 from netns.spec import EndpointSpec, PortSpec
+from runtime.policy.health import HealthSpec
 from runtime.spec import ContainerSpec, Device, ExecSpec, Mount
 from schemas.frozen import dataclass, field
 
@@ -164,16 +165,16 @@ def signal_number(text: str) -> int:
     return int(found) + int(offset or 0)
 
 
-def health(service: Service, image: ImageFacts) -> Health | None:
+def health(service: Service, image: ImageFacts) -> HealthSpec | None:
     """The service's check over the image's; None when there is none or it is switched off."""
     own = service.healthcheck or Healthcheck()
     test = own.test or image.health_test
     if own.disable or not test or test[0] == "NONE":
         return None
     command = ("/bin/sh", "-c", test[1]) if test[0] == "CMD-SHELL" else tuple(test[1:])
-    base = Health(test=command)
+    base = HealthSpec(test=command)
     told = image.health
-    return Health(
+    return HealthSpec(
         test=command,
         interval=seconds(own.interval, told.get("interval") or base.interval),
         timeout=seconds(own.timeout, told.get("timeout") or base.timeout),

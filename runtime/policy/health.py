@@ -23,7 +23,7 @@ KEPT = 5  # results remembered, as docker inspect shows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthSpec:
-    """``healthcheck`` in seconds; ``test`` is "CMD" and argv, or "CMD-SHELL" and one text."""
+    """``healthcheck``; durations in seconds, ``test`` as execve(2) takes it. Defaults are Docker's."""
 
     test: tuple[str, ...]
     interval: float = 30.0

@@ -15,7 +15,6 @@ median of the ratios of the rounds: the speed of a machine drifts, but hardly wi
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shlex
 import statistics
@@ -28,10 +27,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-# The processes that a tool keeps for its containers, by command line. Only what belongs to the same
-# PYCOMPOSE_RUN counts as ours.
+# The processes that a tool keeps for its containers, by command line.
 KEEPS = {
-    "pycompose": r"compose\.supervisor",
+    "pycompose": r"compose\.supervisor|process\.spawner",
     "docker compose": r"dockerd|containerd|docker-proxy",
     "podman-compose": r"conmon|netavark|aardvark|rootlessport",
 }
@@ -125,22 +123,22 @@ def small_verbs(tool: Tool, file: Path) -> dict[str, float]:
 
 
 def memory(tool: Tool, file: Path) -> dict[str, float]:
-    """Proportional set size of what the tool keeps for 50 containers (proc(5), smaps_rollup), in bytes."""
+    """Proportional set size of what the tool keeps for 50 containers (proc(5), smaps_rollup), in bytes.
+
+    Processes of its daemon count, if it has one; processes of other pycompose projects do not.
+    """
     pattern = re.compile(KEEPS.get(tool.name, re.escape(tool.name.split()[0])))
+    others = set(matching(pattern)) if tool.name == "pycompose" else set()
     with running(tool, file):
         time.sleep(2)
-        return {"memory with 50 services": float(sum(pss(pid) for pid in matching(pattern)))}
+        kept = set(matching(pattern)) - others
+        return {"memory with 50 services": float(sum(pss(pid) for pid in kept))}
 
 
 def matching(pattern: re.Pattern[str]) -> Iterator[int]:
-    run = os.environ.get("PYCOMPOSE_RUN", "")
     for entry in Path("/proc").iterdir():
         try:
-            if not entry.name.isdigit() or not pattern.search(
-                (entry / "cmdline").read_text(errors="replace")
-            ):
-                continue
-            if "supervisor" not in pattern.pattern or run in (entry / "environ").read_text(errors="replace"):
+            if entry.name.isdigit() and pattern.search((entry / "cmdline").read_text(errors="replace")):
                 yield int(entry.name)
         except OSError:
             continue

@@ -325,7 +325,8 @@ class _Stay:
         courier = Courier(
             self.scope, self.project, "stop", {"services": sorted(self.members), "timeout": self.wish.timeout}
         )
-        shown = display(self.scope.progress)
+        live = self.scope.progress in ("auto", "tty")  # the lines of services would run through live ones
+        shown = display("plain" if live else self.scope.progress)
         try:
             self._follow(courier, lambda event: show(event, shown), until_done=True)
         except BaseException:

@@ -41,6 +41,7 @@ def run(
     from runtime.image.store import Store
 
     flags = BuildFlags(args=arguments(build_arg), no_cache=no_cache, pull=pull)
+    scope.places.secure()
     store = Store(scope.places.images)
     with images_for.events(scope, quiet=quiet) as listener:
         built = build_all(project, scope.places, store, chosen, flags, listener)

@@ -33,6 +33,7 @@ def run(
     from runtime.image.store import Store
 
     with images_for.events(scope, quiet=quiet) as listener:
+        scope.places.secure()
         images = load(Store(scope.places.images), Path(input) if input else sys.stdin.buffer, listener)
     for image in images:
         for name in image.references or (image.id,):

@@ -51,6 +51,7 @@ def _pull(scope: Scope, chosen: "list[Service]", policy: str, *, ignore: bool, q
     from runtime.errors import RuntimeFailure
     from runtime.image.store import Store
 
+    scope.places.secure()
     store = Store(scope.places.images)
     names = []
     for service in chosen:

@@ -60,6 +60,7 @@ def prepare(
     Returns the facts by service. Raises ImageError (also BuildFailed, ImageNotFound, RegistryError).
     """
     wanted = options or ImageOptions()
+    places.secure()
     store = Store(places.images)
     images: dict[str, Image] = {}
     to_pull: dict[str, list[str]] = {}

@@ -1,7 +1,7 @@
 """Where things lie on this machine, as ``docs/architecture.md`` draws it.
 
 Comes in:  the environment (PYCOMPOSE_RUN, PYCOMPOSE_DATA).
-Goes out:  paths; nothing is created here.
+Goes out:  paths; ``secure`` makes the two roots, nothing else is created here.
 """
 
 from __future__ import annotations
@@ -26,6 +26,11 @@ class Places:
             Path(environment.get("PYCOMPOSE_RUN") or "/run/pycompose"),
             Path(environment.get("PYCOMPOSE_DATA") or "/var/lib/pycompose"),
         )
+
+    def secure(self) -> None:
+        """Make both roots; what is kept is for its owner alone: volumes may hold setuid programs."""
+        self.run.mkdir(parents=True, exist_ok=True, mode=0o755)
+        self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def project_run(self, project: str) -> Path:
         """Sockets and states of one project."""

@@ -33,6 +33,7 @@ def main(words: list[str]) -> int:
     from compose.model.places import Places
 
     places = Places.from_environment(os.environ)
+    places.secure()
     run = places.project_run(project)
     run.mkdir(parents=True, exist_ok=True, mode=0o700)
     if _lock(run / "lock") < 0:

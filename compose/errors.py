@@ -33,9 +33,7 @@ class ComposeError(Exception):
 
     exit_code = 1
 
-    def __init__(
-        self, message: str, *, hint: str = "", where: Where | None = None, path: str = ""
-    ) -> None:
+    def __init__(self, message: str, *, hint: str = "", where: Where | None = None, path: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint

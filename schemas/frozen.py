@@ -143,9 +143,7 @@ else:
 
     def _annotation(cls: type, name: str) -> Any:
         return next(
-            base.__annotations__[name]
-            for base in cls.__mro__
-            if name in getattr(base, "__annotations__", {})
+            base.__annotations__[name] for base in cls.__mro__ if name in getattr(base, "__annotations__", {})
         )
 
 

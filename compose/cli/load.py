@@ -27,9 +27,8 @@ def run(
         report.say(f"DRY-RUN MODE -  Archive {input or 'STDIN'}  Loaded")
         return 0
     scope.require_rights()
-    from runtime.image.archive import load
-
     from compose.cli import images_for
+    from runtime.image.archive import load
     from runtime.image.store import Store
 
     with images_for.events(scope, quiet=quiet) as listener:

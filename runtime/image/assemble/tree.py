@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.image.assemble.deb import Entry
+from runtime.kernel.capabilities import capget
+from runtime.policy.capabilities import NUMBERS
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
@@ -30,7 +32,9 @@ class Tree:
         self._root = str(upper)
         self._lower = [str(path) for path in reversed(lower)]
         self._parents: dict[str, str] = {"": ""}
-        self._root_user = os.geteuid() == 0  # anybody else owns all that is made here
+        self._may_chown = bool(
+            capget().effective & 1 << NUMBERS["CHOWN"]
+        )  # without it we own all that is made here
 
     def parent(self, name: str, depth: int = 0) -> str:
         """Make directory ``name`` in upper (0755 if no layer has it); gives its real path in the root."""
@@ -71,7 +75,7 @@ class Tree:
                 seen = os.lstat(f"{root}/{real}")
             except FileNotFoundError:
                 continue
-            if self._root_user:
+            if self._may_chown:
                 os.chown(path, seen.st_uid, seen.st_gid)
             os.chmod(path, stat.S_IMODE(seen.st_mode))
             return
@@ -104,7 +108,7 @@ class Tree:
     def directory(self, name: str, mode: int = 0o755, uid: int = 0, gid: int = 0) -> None:
         """Make a directory, or give the one that is there this mode and owner."""
         path = f"{self._root}/{self.parent(name.strip('/'))}"
-        if self._root_user:
+        if self._may_chown:
             os.chown(path, uid, gid)
         os.chmod(path, mode)
 
@@ -134,7 +138,7 @@ class Tree:
         if item.kind == "2":
             _away(path)
             os.symlink(item.link, path)
-            if self._root_user:
+            if self._may_chown:
                 os.lchown(path, item.uid, item.gid)
         elif item.kind == "1":
             _away(path)
@@ -155,7 +159,7 @@ class Tree:
             left = memoryview(data)
             while left:
                 left = left[os.write(fd, left) :]
-            if self._root_user and (uid or gid):
+            if self._may_chown and (uid or gid):
                 os.fchown(fd, uid, gid)
             os.fchmod(fd, mode)  # after the owner: a change of owner drops setuid
             if mtime:

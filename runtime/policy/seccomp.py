@@ -5,8 +5,9 @@ Goes out:  struct sock_filter[] as bytes, b"" for unconfined.
 Not here:  what the profile says (``profile``), loading it (``runtime.kernel.seccomp``).
 
 The program looks at the architecture, then finds the call's number by binary search over runs of
-numbers with the same answer: about ten comparisons. Numbers past the newest that we know answer
-ENOSYS, so that a C library falls back. Source: seccomp(2), Documentation/userspace-api/seccomp_filter.rst.
+numbers with the same answer: about ten comparisons. Numbers past the newest that a refusing profile
+names answer ENOSYS, so that a C library falls back.
+Source: seccomp(2), Documentation/userspace-api/seccomp_filter.rst.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import struct
 from collections.abc import Mapping
 from functools import lru_cache
 
-from runtime.policy.profile import ENOSYS, ERRNO, Argument, Profile, Rule, default, parse
+from runtime.policy.profile import ALLOW, ENOSYS, ERRNO, Argument, Profile, Rule, default, parse
 from runtime.policy.syscalls import X32_BIT, tables
 
 KILL_PROCESS = 0x80000000
@@ -76,7 +77,9 @@ def _runs(profile: Profile, numbers: list[Mapping[str, int]]) -> list[tuple[int,
         edges[number] = leaf
         edges.setdefault(number + 1, fallback)
     for table in numbers:
-        edges[max(table.values()) + 1] = unknown
+        named = [table[name] for rule in profile.rules for name in rule.names if name in table]
+        newest = max(table.values()) if profile.default == ALLOW or not named else max(named)
+        edges[newest + 1] = unknown
         edges.setdefault(min(table.values()) & X32_BIT, fallback)
     runs: list[tuple[int, Leaf]] = []
     for number in sorted(edges):

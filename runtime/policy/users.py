@@ -31,7 +31,8 @@ def look_up(asked: str, extra: Iterable[str], passwd: str, group: str) -> User:
     """Resolve ``asked`` ("" is root) and the ``extra`` groups.
 
     A number without an entry stands for itself, with group 0. Supplementary groups come from the
-    group file unless a group was given explicitly. Raises UnknownUser.
+    group file unless a group was given explicitly; the primary one is always among them, so that a
+    file closed to that group stays closed to a set-group-id program. Raises UnknownUser.
     """
     name, _, primary = asked.partition(":")
     entry = _entry(name or "0", passwd)
@@ -39,7 +40,7 @@ def look_up(asked: str, extra: Iterable[str], passwd: str, group: str) -> User:
         raise UnknownUser(f"the image has no user '{name}' in /etc/passwd")
     uid = _number(entry[2] if entry else name or "0")
     gid = _group(primary, group) if primary else _number(entry[3]) if entry else 0
-    groups = [] if primary or entry is None else _member_of(entry[0], group)
+    groups = [gid, *([] if primary or entry is None else _member_of(entry[0], group))]
     groups += [_group(name, group) for name in extra]
     return User(uid, gid, tuple(dict.fromkeys(groups)), entry[5] if entry else "")
 

@@ -121,12 +121,31 @@ def execute(identity: Identity, user: User, *, deathsig: bool = False) -> None:
     CAP_SYS_ADMIN (unless no_new_privs is set), so it is loaded before the capabilities go.
     """
     env = environment(identity, user)
+    _change_directory(identity, last=False)
+    wanted = _take_user(identity, user)
+    program = search(identity.argv[0], env)
+    _reset_signals()
+    close_range(3, cloexec=True)
+    if deathsig:  # after setresuid(2), which clears it
+        prctl(processes.PR_SET_PDEATHSIG, signal.SIGKILL)
+    _lock_in(identity, wanted)
+    _change_directory(identity, last=True)
+    program = program or search(identity.argv[0], env)
+    _exec(program, identity.argv, env)
+
+
+def confine(identity: Identity, user: User) -> None:
+    """Keep running, as ``user`` and with no more rights than the program of ``identity`` gets."""
+    _lock_in(identity, _take_user(identity, user))
+
+
+def _take_user(identity: Identity, user: User) -> int:
+    """Change user and groups, keeping every capability until the filter is loaded. Returns the final mask."""
     held = capget().permitted
     wanted = identity.capabilities & held
     for number in range(_last_capability() + 1):
         if not wanted >> number & 1:
             prctl(processes.PR_CAPBSET_DROP, number)
-    _change_directory(identity, last=False)
     prctl(processes.PR_SET_KEEPCAPS, 1)
     os.setgroups(user.groups)
     os.setresgid(user.gid, user.gid, user.gid)
@@ -134,18 +153,13 @@ def execute(identity: Identity, user: User, *, deathsig: bool = False) -> None:
     if identity.no_new_privileges:
         prctl(processes.PR_SET_NO_NEW_PRIVS, 1)
     capset(Capabilities(held, held, 0))
-    program = search(identity.argv[0], env)
-    _reset_signals()
-    close_range(3, cloexec=True)
-    if deathsig:  # after setresuid(2), which clears it
-        prctl(processes.PR_SET_PDEATHSIG, signal.SIGKILL)
+    return wanted if user.uid == 0 else 0
+
+
+def _lock_in(identity: Identity, wanted: int) -> None:
     if identity.filter:
         seccomp.load(identity.filter)
-    final = wanted if user.uid == 0 else 0
-    capset(Capabilities(final, final, 0))
-    _change_directory(identity, last=True)
-    program = program or search(identity.argv[0], env)
-    _exec(program, identity.argv, env)
+    capset(Capabilities(wanted, wanted, 0))
 
 
 def search(name: str, env: Mapping[str, str]) -> str:

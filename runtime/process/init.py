@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import termios
+from collections.abc import Callable
 
 from runtime.kernel.libc import close_range
 
@@ -32,10 +33,11 @@ _FORWARDED = set(signal.Signals) - {
 }
 
 
-def fork_program(channel: socket.socket) -> None:
+def fork_program(channel: socket.socket, confine: Callable[[], None]) -> None:
     """Fork; the child returns, pid 1 stays here and exits with the child's code.
 
     channel: is closed in pid 1, so that its end means execve(2) also with an init.
+    confine: gives up in pid 1 what the program may not have either: it may trace its init.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED | {signal.SIGCHLD})
     child = os.fork()
@@ -44,7 +46,9 @@ def fork_program(channel: socket.socket) -> None:
         return
     channel.close()
     close_range(3)
+    code = 125
     try:
+        confine()
         code = _serve(child)
     finally:
         os._exit(code)

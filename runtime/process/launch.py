@@ -1,6 +1,6 @@
 """Make a container's pid 1: namespaces, control group, root file system, a gate, then its program.
 
-Comes in:  an Order; the caller becomes pid 1's parent.
+Comes in:  what makes an Order, called by pid 1; the caller becomes its parent.
 Goes out:  a Launched, whose pid 1 waits at the gate; ``go`` opens it.
 Not here:  who the process becomes (``identity``), what happens to its output (``monitor``, ``oneshot``).
 """
@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from runtime.cgroup import apply as cgroup
 from runtime.cgroup import devices
@@ -26,7 +28,7 @@ from runtime.kernel.namespaces import Clone, setdomainname, sethostname, setns, 
 from runtime.kernel.processes import prctl
 from runtime.policy.sysctls import own_sysctl
 from runtime.process import identity, init
-from runtime.process.messages import receive, revive, send, tell
+from runtime.process.messages import receive, receive_text, revive, send, tell
 from runtime.process.terminal import open_terminal
 from runtime.rootfs import apply as rootfs
 from runtime.rootfs.decide import CgroupMount, decide, propagation
@@ -51,6 +53,7 @@ class Order:
     joins:    kind ("network", "pid", ...) -> path of the namespace to join instead of a new one.
     filter:   seccomp program or b"".
     deathsig: the container dies with its parent.
+    introduce: called while the host's files are in sight; its answer goes with the first message.
     """
 
     spec: ContainerSpec
@@ -62,6 +65,7 @@ class Order:
     joins: Mapping[str, str] = field(default_factory=dict)
     filter: bytes = b""
     deathsig: bool = False
+    introduce: Callable[[], dict[str, Any]] = dict
 
 
 class Launched:
@@ -82,15 +86,19 @@ class Launched:
 
     def go(self) -> None:
         """Open the gate and wait until execve(2) has worked. Raises what went wrong."""
+        text = self.open_gate()
+        if text:
+            raise revive(json.loads(text)["error"])
+
+    def open_gate(self) -> bytes:
+        """Open the gate and wait until execve(2) has worked. Returns b"", or the error as it came."""
         try:
             self.channel.send(b"go")
-            message, _ = receive(self.channel)
+            return receive_text(self.channel)[0]
         except (BrokenPipeError, ConnectionResetError):
             raise RuntimeFailure("the container's first process died at its gate") from None
         finally:
             self.channel.close()
-        if message is not None:
-            raise revive(message["error"])
 
     def abort(self) -> None:
         """Kill what waits at the gate and reap it."""
@@ -100,22 +108,22 @@ class Launched:
         os.waitpid(self.pid, 0)
 
 
-def launch(order: Order) -> Launched:
-    """Fork pid 1 of ``order`` and return at once; it sets itself up in parallel.
+def launch(make: Callable[[], Order], pid_namespace: str = "private") -> Launched:
+    """Fork pid 1, which calls ``make`` and sets itself up in parallel; returns at once.
 
-    Only the child leaves namespaces: the pid namespace of the caller's children is put back.
+    pid_namespace: "private", "host", or the path of the one to join. Only the child leaves namespaces: the
+    pid namespace of the caller's children is put back.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    kind, path = order.spec.namespaces.pid, order.joins.get("pid", "")
     back = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if path:
-            _join(path, Clone.NEWPID)
-        elif kind != "host":
+        if pid_namespace == "private":
             unshare(Clone.NEWPID)
+        elif pid_namespace != "host":
+            _join(pid_namespace, Clone.NEWPID)
         pid = os.fork()
         if pid == 0:
-            _child(order, ours, theirs)
+            _child(make, ours, theirs)
     finally:
         setns(back, Clone.NEWPID)
         os.close(back)
@@ -123,13 +131,14 @@ def launch(order: Order) -> Launched:
     return Launched(pid, ours)
 
 
-def _child(order: Order, ours: socket.socket, channel: socket.socket) -> None:
+def _child(make: Callable[[], Order], ours: socket.socket, channel: socket.socket) -> None:
     """All of pid 1's life before its program; never returns."""
     code = 125
     try:
         ours.close()
-        warnings, master = _set_up(order)
-        send(channel, {"warnings": warnings}, [master] if master is not None else [])
+        order = make()
+        answer, master = _set_up(order)
+        send(channel, answer, [master] if master is not None else [])
         if master is not None:
             os.close(master)
         if channel.recv(16) == b"go":
@@ -146,8 +155,8 @@ def _child(order: Order, ours: socket.socket, channel: socket.socket) -> None:
         os._exit(code)
 
 
-def _set_up(order: Order) -> tuple[list[str], int | None]:
-    """From the fork to the gate. Returns warnings and the master of a pty, or None."""
+def _set_up(order: Order) -> tuple[dict[str, Any], int | None]:
+    """From the fork to the gate. Returns the first message and the master of a pty, or None."""
     spec = order.spec
     os.setsid()
     os.umask(0o022)
@@ -158,6 +167,7 @@ def _set_up(order: Order) -> tuple[list[str], int | None]:
     _namespaces(order)
     _names(order)
     warnings += _sysctls(spec)
+    answer = order.introduce()
     rootfs.detach(propagation(spec), order.staging)
     ipc = order.joins.get("ipc", "")
     ops = decide(
@@ -174,7 +184,7 @@ def _set_up(order: Order) -> tuple[list[str], int | None]:
     warnings += [] if spec.privileged else identity.missing_capabilities(identity.of_container(spec, b""))
     master = open_terminal(console=True) if spec.tty else None
     warnings += identity.limits(identity.of_container(spec, b""))
-    return warnings, master
+    return {**answer, "warnings": warnings}, master
 
 
 def _become(order: Order, channel: socket.socket) -> None:
@@ -185,7 +195,7 @@ def _become(order: Order, channel: socket.socket) -> None:
         os.dup2(fd, target)
     _own_streams(user.uid)
     if order.spec.init:
-        init.fork_program(channel)
+        init.fork_program(channel, lambda: identity.confine(own, user))
     identity.execute(own, user, deathsig=order.deathsig)
 
 

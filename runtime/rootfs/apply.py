@@ -222,9 +222,11 @@ def _mask(op: MountOp, root: int, _staging: Path) -> None:
         return
     with opened(root, op.target) as fd:
         if stat.S_ISDIR(os.fstat(fd).st_mode):
-            mount("tmpfs", place(fd), "tmpfs", Mount.RDONLY, "size=0k")
-        else:
-            mount("/dev/null", place(fd), "", Mount.BIND)
+            mount("tmpfs", place(fd), "tmpfs", Mount.RDONLY, "size=4k,nr_inodes=1")
+            return
+        # The container's own node: the mode of the host's must not be theirs to change.
+        with opened(root, "/dev/null") as null:
+            mount(str(place(null)), place(fd), "", Mount.BIND)
 
 
 def _readonly(op: MountOp, root: int, _staging: Path) -> None:

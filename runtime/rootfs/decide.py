@@ -176,9 +176,10 @@ def _shared_memory(spec: ContainerSpec, ipc_mounts: str) -> Iterator[MountOp]:
 
 def _etc(spec: ContainerSpec) -> Iterator[MountOp]:
     taken = {asked.target.rstrip("/") for asked in spec.mounts}
+    flags = Mount.RDONLY if spec.read_only else Mount.NONE
     for name in ("hosts", "hostname", "resolv.conf") if spec.etc else ():
         if f"/etc/{name}" not in taken:
-            yield MountOp(kind="bind", target=f"/etc/{name}", source=f"{spec.etc}/{name}")
+            yield MountOp(kind="bind", target=f"/etc/{name}", source=f"{spec.etc}/{name}", flags=flags)
 
 
 def _asked(asked: Asked) -> Iterator[MountOp]:

@@ -295,6 +295,22 @@ def test_the_init_does_not_show_the_interpreter_behind_it(box: Box) -> None:
     assert "python" not in output
 
 
+def test_the_init_has_no_more_rights_than_the_program(box: Box) -> None:
+    names = "'^(Uid|Gid|Groups|CapPrm|CapEff|CapBnd|NoNewPrivs|Seccomp):'"
+    script = f"for p in 1 self; do grep -E {names} /proc/$p/status; done"
+    for user in ("", "1234:5678"):
+        _, output = box.finished("sh", "-c", script, init=True, user=user, no_new_privileges=True)
+        lines = output.splitlines()
+        assert len(lines) == 16
+        assert lines[:8] == lines[8:]
+
+
+def test_masking_does_not_hand_out_the_hosts_null_device(box: Box) -> None:
+    _, output = box.finished("sh", "-c", "chmod 600 /proc/keys; stat -c %a /dev/null; stat -c %a /proc/keys")
+    assert output.split()[:2] == ["600", "600"]
+    assert os.stat("/dev/null").st_mode & 0o777 == 0o666
+
+
 def test_a_terminal_is_a_terminal(box: Box) -> None:
     _, output = box.finished("sh", "-c", "tty; test -c /dev/console && echo console; echo $TERM", tty=True)
     assert output.replace("\r", "").splitlines() == ["/dev/pts/0", "console", "xterm"]

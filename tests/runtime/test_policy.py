@@ -46,12 +46,12 @@ def test_bits_have_names() -> None:
 @pytest.mark.parametrize(
     ("asked", "extra", "found"),
     [
-        ("", (), (0, 0, (), "/root")),
-        ("web", (), (1000, 1000, (50,), "/home/web")),
-        ("1000", (), (1000, 1000, (50,), "/home/web")),
-        ("web:staff", (), (1000, 50, (), "/home/web")),
-        ("4711", (), (4711, 0, (), "")),
-        ("4711:12", ("staff", "77"), (4711, 12, (50, 77), "")),
+        ("", (), (0, 0, (0,), "/root")),
+        ("web", (), (1000, 1000, (1000, 50), "/home/web")),
+        ("1000", (), (1000, 1000, (1000, 50), "/home/web")),
+        ("web:staff", (), (1000, 50, (50,), "/home/web")),
+        ("4711", (), (4711, 0, (0,), "")),
+        ("4711:12", ("staff", "77"), (4711, 12, (12, 50, 77), "")),
     ],
 )
 def test_users_are_looked_up_in_the_image(
@@ -67,7 +67,7 @@ def test_an_unknown_user_or_group_is_an_error(asked: str) -> None:
 
 
 def test_an_image_without_passwd_has_root_all_the_same() -> None:
-    assert tuple(users.look_up("", (), "", "")) == (0, 0, (), "")
+    assert tuple(users.look_up("", (), "", "")) == (0, 0, (0,), "")
 
 
 @pytest.mark.parametrize(

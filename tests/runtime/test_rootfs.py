@@ -63,6 +63,13 @@ def test_a_user_mount_on_hosts_replaces_ours() -> None:
     assert [op.source for op in at("/etc/hosts", own)] == ["/mine"]
 
 
+def test_a_read_only_container_cannot_write_its_hosts_either() -> None:
+    spec = replace(SPEC, etc="/etc-of-it", read_only=True)
+    names = ("hosts", "hostname", "resolv.conf")
+    assert all(at(f"/etc/{name}", spec)[0].flags & Flag.RDONLY for name in names)
+    assert not at("/etc/hosts", replace(spec, read_only=False))[0].flags
+
+
 def test_tmpfs_options_split_into_flags_and_data() -> None:
     assert tmpfs_options("") == (SAFE, "mode=1777")
     assert tmpfs_options("size=64m,exec,mode=700") == (Flag.NOSUID | Flag.NODEV, "size=64m,mode=700")

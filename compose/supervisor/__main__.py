@@ -6,6 +6,7 @@ Goes out:  a process that serves control.sock until nothing of the project runs 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -13,23 +14,45 @@ import sys
 from pathlib import Path
 
 
+class Answer:
+    """The pipe on which a command waits: one short answer, "ready", "taken" or what went wrong."""
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+
+    def tell(self, text: str) -> None:
+        """Answer; only the first answer counts."""
+        handle, self.handle = self.handle, -1
+        if handle >= 0:
+            with contextlib.suppress(BrokenPipeError):  # the command has gone meanwhile
+                os.write(handle, text.encode()[:4096])
+            os.close(handle)
+
+
 def main(words: list[str]) -> int:
-    """Warm up, learn the project, take its lock, serve. Returns the exit code."""
-    ready = -1
+    """Be the supervisor; a command that waits hears why when that fails. Returns the exit code."""
+    piped = words[:1] == ["--pipes"]
+    answer = Answer(int(words[2]) if piped else -1)
+    try:
+        return _supervise(int(words[1]) if piped else words[1], answer)
+    except Exception as error:  # whatever it is, the command shall not wait in vain
+        answer.tell(f"{type(error).__name__}: {error}")
+        raise
+
+
+def _supervise(project: str | int, answer: Answer) -> int:
+    """Warm up, learn the project (an int is the pipe to read it from), take its lock, serve."""
     sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]  # asyncio does without; 15 ms
     from runtime.process.warm import Warm
 
     warm = Warm()
-    if words[:1] == ["--pipes"]:
+    if isinstance(project, int):
         import compose.supervisor.server  # noqa: F401  the long imports, while the command reads the file
 
-        ready = int(words[2])
-        project = _named(int(words[1]))
+        project = _named(project)
         if not project:
             warm.cancel()
             return 0
-    else:
-        project = words[1]
     from compose.model.places import Places
 
     places = Places.from_environment(os.environ)
@@ -37,14 +60,14 @@ def main(words: list[str]) -> int:
     run = places.project_run(project)
     run.mkdir(parents=True, exist_ok=True, mode=0o700)
     if _lock(run / "lock") < 0:
-        _tell(ready, b"taken")
+        answer.tell("taken")
         warm.cancel()
         return 0
     _log_to(run / "supervisor.log")
     os.chdir("/")
     from compose.supervisor.server import serve
 
-    return serve(places, project, warm, lambda: _tell(ready, b"ready"))
+    return serve(places, project, warm, lambda: answer.tell("ready"))
 
 
 def _named(handle: int) -> str:
@@ -75,12 +98,6 @@ def _log_to(path: Path) -> None:
     os.dup2(handle, 2)
     os.close(handle)
     os.close(null)
-
-
-def _tell(handle: int, text: bytes) -> None:
-    if handle >= 0:
-        os.write(handle, text)
-        os.close(handle)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ class Prestart:
         if answer != b"ready" and answer != b"taken":
             raise SupervisorLost(
                 f"the supervisor of project '{project}' could not be started",
-                hint=answer.decode(errors="replace") or "see its supervisor.log",
+                hint=answer.decode(errors="replace") or "it died before it could say why",
             )
 
     def _answer(self) -> bytes:

@@ -32,6 +32,7 @@ from runtime.kernel import processes
 from runtime.process import confinement, line
 from runtime.process.messages import receive, revive, send
 from runtime.process.spawner import write_status
+from runtime.process.task import task
 from runtime.process.warm import Warm
 from runtime.spec import ContainerSpec, ContainerState, ExecResult, ExecSpec, ExitRecord, from_json, to_json
 from runtime.state import Place
@@ -117,7 +118,7 @@ class Runtime:
     async def adopt(self) -> list[ContainerState]:
         """Find every container again after a takeover; one that ended meanwhile is "exited"."""
         states = {state.id: state for _, state in records.containers(self.run, self.data)}
-        running = {id for id, state in states.items() if state.status == "running"}
+        running = {id for id, state in states.items() if state.status in ("running", "paused")}
         await self._until(lambda: running <= self._links.keys(), 0.3)
         for id in running - self._links.keys():
             self._ask_adoption(id, [])
@@ -182,9 +183,10 @@ class Runtime:
     async def _request_creation(
         self, spec: ContainerSpec, passed: Sequence[int]
     ) -> tuple[_Link, dict[str, Any]]:
+        asked = task(spec, Place(self.run, self.data, spec.id))._asdict()
         link, theirs = self._link(spec)
         try:
-            self._tell_spawner({"do": "create", "id": spec.id}, [theirs.fileno(), *passed])
+            self._tell_spawner({"do": "create", "id": spec.id, "task": asked}, [theirs.fileno(), *passed])
         finally:
             theirs.close()
         return link, await self._reply(link)

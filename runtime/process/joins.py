@@ -16,10 +16,15 @@ from runtime.state import Place, alive
 FILES = {"network": "net", "ipc": "ipc", "uts": "uts", "cgroup": "cgroup", "pid": "pid"}
 
 
-def joins(spec: ContainerSpec, place: Place) -> dict[str, str]:
-    """The namespaces that ``spec`` shares with others. Raises RuntimeFailure if one does not run."""
+def joins(spec: ContainerSpec, place: Place, only: str = "") -> dict[str, str]:
+    """The namespaces that ``spec`` shares with others, or ``only`` one kind of them.
+
+    Raises RuntimeFailure if one of those containers does not run.
+    """
     found = {}
     for kind, file in FILES.items():
+        if only and kind != only:
+            continue
         wanted = getattr(spec.namespaces, kind)
         if wanted.startswith("container:"):
             found[kind] = f"/proc/{_pid(wanted.removeprefix('container:'), place)}/ns/{file}"

@@ -94,7 +94,7 @@ class Revival:
             self._lock = None
 
 
-def lock(path: Path, *, wait: bool = False) -> int | None:
+def lock(path: Path | str, *, wait: bool = False) -> int | None:
     """flock(2) ``path`` exclusively. Returns the descriptor that holds it, None when somebody else does."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

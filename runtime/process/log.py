@@ -25,7 +25,7 @@ from runtime.kernel.processes import tee
 
 CHUNK = 262144  # also the size of the pipes; 64 KiB gave less than half of the throughput
 _HEAD = struct.Struct("<Q")  # size of the log
-_STREAM = struct.Struct("<QQII")  # logged, consumed, size and checksum of the last chunk
+_STREAM = struct.Struct("<QQIII")  # logged, consumed, size and checksum of the last chunk, whether P
 _TIOCGPTPEER = 0x5441  # ioctl_tty(2): open the slave without its path
 STREAMS = ("stdout", "stderr")
 
@@ -49,6 +49,11 @@ def lines(data: bytes, stream: str, now: int) -> bytes:
     return out
 
 
+def closing(stream: str, now: int) -> bytes:
+    """The record that ends a line which was left partial: F without text."""
+    return stamp(now) + b" " + stream.encode() + b" F \n"
+
+
 class Log:
     """An append-only file with rotation by size.
 
@@ -56,12 +61,14 @@ class Log:
     """
 
     def __init__(self, path: str, limit: int, files: int) -> None:
-        self.path = Path(path or "/dev/null")
+        self.path = path or "/dev/null"
         self.limit = limit if path else 0
         self.files = max(1, files)
-        if path:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._open()
+        try:
+            self._open()
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            self._open()
 
     def _open(self) -> None:
         self.fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
@@ -91,19 +98,20 @@ class Log:
     def rotate(self) -> None:
         """Begin a new file; the oldest of ``files`` goes."""
         os.close(self.fd)
-        names = [self.path, *(self.path.with_name(f"{self.path.name}.{n}") for n in range(1, self.files))]
+        names = [self.path, *(f"{self.path}.{n}" for n in range(1, self.files))]
         for older, newer in zip(reversed(names), list(reversed(names))[1:], strict=False):
             with contextlib.suppress(FileNotFoundError):
-                newer.replace(older)
+                os.replace(newer, older)
         if self.files == 1:
-            self.path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)
         self._open()
 
 
 class Record:
     """The shared memory in a file that outlives its writer."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         size = _HEAD.size + len(STREAMS) * _STREAM.size
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -119,7 +127,7 @@ class Record:
 
     def begin(self, log_size: int) -> None:
         """A new container: nothing of it is logged, the log has what others left in it."""
-        self.streams = [[0, 0, 0, 0] for _ in STREAMS]
+        self.streams = [[0, 0, 0, 0, 0] for _ in STREAMS]
         self.log_size = log_size
         self._map[:] = _HEAD.pack(log_size) + bytes(len(STREAMS) * _STREAM.size)
 
@@ -127,6 +135,15 @@ class Record:
         """``data`` of ``stream`` is in the log, which has ``log_size`` bytes now. Copied at one go."""
         now = self.streams[stream]
         now[0], now[2], now[3] = now[0] + len(data), len(data), zlib.crc32(data)
+        now[4] = 0 if data.endswith(b"\n") else 1
+        self._set(log_size)
+
+    def ended(self, stream: int, log_size: int) -> None:
+        """The unfinished line of ``stream`` was closed."""
+        self.streams[stream][4] = 0
+        self._set(log_size)
+
+    def _set(self, log_size: int) -> None:
         self.log_size = log_size
         rows = b"".join(_STREAM.pack(*row) for row in self.streams)
         self._map[:] = _HEAD.pack(log_size) + rows
@@ -161,7 +178,7 @@ class PipeSource:
 
     def _resume(self) -> None:
         """Skip what a predecessor logged and did not consume any more."""
-        logged, consumed, size, checksum = self._record.streams[self._stream]
+        logged, consumed, size, checksum, _ = self._record.streams[self._stream]
         if logged == consumed:
             return
         head = self._look(size)
@@ -180,14 +197,23 @@ class PipeSource:
             data = data[: len(data) // 2]
             data = data[: data.rfind(b"\n") + 1] or data
             out = lines(data, STREAMS[self._stream], time.time_ns())
-        if not self._log.fits(len(out)):
-            self._log.rotate()
-            self._record.moved()
-        self._log.append(out)
+        self._append(out)
         self._record.logged(self._stream, data, self._log.size)
         self._consume(len(data))
         self._record.consumed(self._stream)
         return True
+
+    def end(self) -> None:
+        """Close a line that was left unfinished, so that no later one is joined to it."""
+        if self._record.streams[self._stream][4]:
+            self._append(closing(STREAMS[self._stream], time.time_ns()))
+            self._record.ended(self._stream, self._log.size)
+
+    def _append(self, out: bytes) -> None:
+        if not self._log.fits(len(out)):
+            self._log.rotate()
+            self._record.moved()
+        self._log.append(out)
 
     def _look(self, size: int) -> bytes:
         try:
@@ -215,6 +241,7 @@ class TerminalSource:
 
     def __init__(self, fd: int, log: Log) -> None:
         self.fd, self._log = fd, log
+        self._partial = False
         os.set_blocking(fd, False)
         self._slave = fcntl.ioctl(fd, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
 
@@ -224,11 +251,20 @@ class TerminalSource:
             data = os.read(self.fd, CHUNK)
         except BlockingIOError:
             return False
-        out = lines(data, STREAMS[0], time.time_ns())
+        self._append(lines(data, STREAMS[0], time.time_ns()))
+        self._partial = not data.endswith(b"\n") if data else self._partial
+        return bool(data)
+
+    def end(self) -> None:
+        """Close a line that was left unfinished."""
+        if self._partial:
+            self._append(closing(STREAMS[0], time.time_ns()))
+            self._partial = False
+
+    def _append(self, out: bytes) -> None:
         if not self._log.fits(len(out)):
             self._log.rotate()
         self._log.append(out)
-        return bool(data)
 
     def close(self) -> None:
         """Close both ends; a terminal without a master hangs up."""

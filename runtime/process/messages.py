@@ -23,21 +23,32 @@ _INT = array.array("i").itemsize
 
 def send(channel: socket.socket, message: Mapping[str, Any], fds: Sequence[int] = ()) -> None:
     """Send one message, at most 128 KiB, with up to 8 descriptors."""
+    send_text(channel, json.dumps(message).encode(), fds)
+
+
+def send_text(channel: socket.socket, text: bytes, fds: Sequence[int] = ()) -> None:
+    """Send a message that is JSON already."""
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    channel.sendmsg([json.dumps(message).encode()], rights)
+    channel.sendmsg([text], rights)
 
 
 def receive(channel: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
     """Receive one message and its descriptors (close-on-exec); None when the other side is gone."""
+    text, fds = receive_text(channel)
+    return (json.loads(text) if text else None), fds
+
+
+def receive_text(channel: socket.socket) -> tuple[bytes, list[int]]:
+    """Receive one message as it came; b"" when the other side is gone."""
     try:
         raw, ancillary, _, _ = channel.recvmsg(_LARGEST, socket.CMSG_SPACE(8 * _INT), socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:
-        return None, []
+        return b"", []
     fds = array.array("i")
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(data[: len(data) - len(data) % _INT])
-    return (json.loads(raw) if raw else None), list(fds)
+    return raw, list(fds)
 
 
 def describe(error: RuntimeFailure) -> dict[str, Any]:

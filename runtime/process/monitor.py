@@ -1,13 +1,17 @@
 """A container's monitor: parent of its pid 1, copier of its output, writer of its exit record.
 
 Comes in:  a Start (forked by the spawner) and a connection to the supervisor.
-Goes out:  state.json, exit.json, the log; reports over the connection, which is found again when lost.
-Not here:  making pid 1 (``launch``), deciding about restarts (``compose.engine``).
+Goes out:  exit.json, the log; reports over the connection, which is found again when lost.
+Not here:  making pid 1 (``attempt``, ``launch``), deciding about restarts (``compose.engine``).
 
-Said to a monitor: {"do": "start"}, {"do": "discard"} and, with the master of a terminal whose last monitor
-died, {"do": "master"}. Said by one: {"created"}, {"started"}, {"error"}, {"exited"} and, on a
-new connection, {"monitor": id, "pid": its own}. With a tty the master's descriptor goes with "created"
-and "monitor", so that the terminal outlives this process.
+Said to a monitor: {"do": "start"}, {"do": "discard"}, {"do": "keep"} with descriptors that are only held
+(those held before are closed) and, with the master of a terminal whose last monitor died,
+{"do": "master"}. Said by one: {"created"}, {"started"}, {"error"}, {"exited"} and, on a new connection,
+{"monitor": id, "pid": its own, "kept": how many}. With a tty the master's descriptor goes with "created" and
+"monitor", so that the terminal outlives this process; the last ``kept`` of "monitor" are those it held.
+
+Every page that is written here weighs once per container, reference counts included. So until the end
+texts are passed on as they came, and little of Python is used.
 """
 
 from __future__ import annotations
@@ -19,28 +23,28 @@ import select
 import socket
 import time
 from collections.abc import Sequence
-from pathlib import Path
+from typing import NamedTuple
 
 from runtime.cgroup import apply as cgroup
 from runtime.cgroup.layout import Group, Layout, group
 from runtime.errors import RuntimeFailure
 from runtime.kernel.processes import pidfd_exit_status, set_name
 from runtime.process import ending
-from runtime.process.joins import joins
-from runtime.process.launch import Launched, Order, launch
+from runtime.process.attempt import prepare
+from runtime.process.launch import Launched, launch
 from runtime.process.line import Revival, lock
 from runtime.process.log import Log, PipeSource, Record, TerminalSource
-from runtime.process.messages import describe, receive, send, tell
-from runtime.spec import ContainerSpec, ContainerState, to_json
-from runtime.state import Place, alive, read_spec, start_time, write_json
-from schemas.frozen import dataclass, replace
+from runtime.process.messages import receive_text, send_text, tell
+from runtime.process.task import Task, task
+from runtime.spec import to_json
+from runtime.state import Place, alive, read_spec, write_json
 
 PATIENCE = 0.2  # seconds that a new supervisor has to answer before we start one
 _BUSY = 32  # chunks copied before other events are looked at
+_GONE = {"status": "created", "pid": 0, "start_time": 0, "monitor": 0}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class Start(NamedTuple):
     """What a monitor needs to begin; ``passed`` are the caller's descriptors when stdio is "pass"."""
 
     place: Place
@@ -51,101 +55,79 @@ class Start:
 
 
 class Monitor:
-    """One container from its gate (or from its adoption) to its exit record."""
+    """One container from its gate (or from its adoption) to its exit record.
 
-    def __init__(self, start: Start, spec: ContainerSpec, state: ContainerState, own: Group) -> None:
-        self.place, self.spec, self.state, self.group = start.place, spec, state, own
+    state: the text of state.json; begun: whether the gate was opened. kept: descriptors held for others.
+    """
+
+    def __init__(self, start: Start, task: Task) -> None:
+        self.place, self.task, self.layout = start.place, task, start.layout
+        self.record = f"{start.place.run}/containers/{task.id}"
         self.revive = start.revive
         self.channel = start.channel
         self.revival: Revival | None = None
         self.child: Launched | None = None
+        self.pid = 0
+        self.state = b""
+        self.begun = False
         self.sources: list[PipeSource | TerminalSource] = []
         self.master: int | None = None
+        self.kept: list[int] = []
         self.pidfd = -1
         self.poll = select.poll()
+        if self.channel is not None:
+            self.poll.register(self.channel, select.POLLIN)
+
+    @property
+    def group(self) -> Group:
+        """The container's control group."""
+        return group(self.layout, self.place.run.name, self.task.id, self.task.parent)
 
     # --- a new container
 
-    def create(self, passed: Sequence[int]) -> None:
-        """Make pid 1 up to its gate and say so; raises RuntimeFailure with nothing left behind."""
-        (self.place.record / "exit.json").unlink(missing_ok=True)
-        stdio = self._open_streams(passed)
-        order = Order(
-            spec=self.spec,
-            group=self.group,
-            upper=Path(self.spec.upper) if self.spec.upper else self.place.kept / "upper",
-            work=self.place.kept / "work",
-            staging=self.place.record / "root",
-            stdio=stdio,
-            joins=joins(self.spec, self.place),
-            filter=(self.place.record / "seccomp").read_bytes(),
-        )
-        for directory in (order.upper, order.work, order.staging):
-            directory.mkdir(parents=True, exist_ok=True)
-        self.child = launch(order)
-        for fd in stdio:
+    def create(self, passed: Sequence[int]) -> bool:
+        """Make pid 1 up to its gate and say so. Returns False, with nothing left behind, when that failed."""
+        place, layout = self.place, self.layout
+        self.child = launch(lambda: prepare(place, layout, passed), self.task.pid)
+        for fd in passed:
             os.close(fd)
-        try:
-            warnings, self.master = self.child.ready()
-        except RuntimeFailure:
+        text, fds = receive_text(self.child.channel)
+        if not text or text.startswith(b'{"error"'):
             self.child.abort()
             cgroup.remove(self.group)
-            raise
-        self._created(warnings)
-
-    def _open_streams(self, passed: Sequence[int]) -> tuple[int, ...]:
-        """The three descriptors of the program: named pipes opened O_RDWR outlive every reader."""
-        if self.spec.stdio == "pass" and not self.spec.tty:
-            return tuple(passed)
-        if self.spec.tty:
-            return ()
-        names = ("stdin", "stdout", "stderr") if self.spec.stdin_open else ("stdout", "stderr")
-        for name in names:
-            (self.place.record / name).unlink(missing_ok=True)
-            os.mkfifo(self.place.record / name, 0o600)
-        (self.place.record / "logged").unlink(missing_ok=True)
-        first = self.place.record / "stdin" if self.spec.stdin_open else Path("/dev/null")
-        flags = os.O_RDWR | os.O_CLOEXEC
-        return (
-            os.open(first, flags),
-            *(os.open(self.place.record / name, flags) for name in ("stdout", "stderr")),
-        )
-
-    def _created(self, warnings: list[str]) -> None:
-        assert self.child is not None
-        pid = self.child.pid
-        self.state = replace(
-            self.state,
-            status="created",
-            pid=pid,
-            start_time=start_time(pid),
-            monitor=os.getpid(),
-            created_at=time.time(),
-        )
-        write_json(self.place.record / "state.json", self.state)
-        self._watch(pid)
-        handed = [self.master] if self.master is not None else []
-        self._report({"created": to_json(self.state), "warnings": warnings}, handed)
-        if self.spec.stdio == "pass" and self.master is not None:
-            os.close(self.master)  # the caller's now
-            self.master = None
+            self._report_failure(text, "the container's first process died while it was being set up")
+            return False
+        self.state = _read(f"{self.record}/state.json")
+        self._watch(self.child.pid)
+        self._report(text, fds)
+        if fds and self.task.stdio == "pass":
+            os.close(fds[0])  # the caller's now
+        elif fds:
+            self.master = fds[0]
         self._open_sources()
+        return True
 
     def start(self) -> bool:
         """Open the gate. Returns whether the program runs; the supervisor is told either way."""
         assert self.child is not None
-        self.state = replace(self.state, status="running", started_at=time.time())
-        write_json(self.place.record / "state.json", self.state)
+        created = self.state
+        running = created.replace(b'"status": "created"', b'"status": "running"', 1)
+        self._write_state(b'%s, "started_at": %.6f}' % (running[:-1], time.time()))
+        self.begun = True
         try:
-            self.child.go()
-        except RuntimeFailure as error:
-            self.state = replace(self.state, status="created", pid=0, start_time=0, monitor=0)
-            write_json(self.place.record / "state.json", self.state)
-            self.discard()
-            self._report({"error": describe(error)})
-            return False
-        self._report({"started": to_json(self.state)})
-        return True
+            error = self.child.open_gate()
+        except RuntimeFailure as failure:
+            error, died = b"", failure.message
+        else:
+            died = ""
+        if not error and not died:
+            self._report(b'{"started": ' + self.state + b"}")
+            return True
+        self.begun = False
+        self._write_state(json.dumps({**json.loads(created), **_GONE}).encode())
+        self.discard()
+        self._report_failure(error, died)
+        return False
 
     def discard(self) -> None:
         """Nothing has run: end pid 1 at its gate and take everything back."""
@@ -155,15 +137,22 @@ class Monitor:
         cgroup.remove(self.group)
         self._close_sources()
 
+    def _write_state(self, text: bytes) -> None:
+        scratch = f"{self.record}/.state.{os.getpid()}"
+        fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        os.write(fd, text)
+        os.close(fd)
+        os.rename(scratch, f"{self.record}/state.json")
+        self.state = text
+
     # --- a container whose monitor died
 
     def adopt(self, master: int | None) -> None:
         """Watch a pid 1 that somebody else is the parent of."""
         self.master = master
-        self.state = replace(self.state, monitor=os.getpid())
-        write_json(self.place.record / "state.json", self.state)
+        self._write_state(json.dumps({**json.loads(self.state), "monitor": os.getpid()}).encode())
         self._open_sources()
-        self._watch(self.state.pid)
+        self._watch(self.pid)
 
     def close_the_books(self) -> None:
         """Pid 1 ended while nobody watched."""
@@ -174,8 +163,6 @@ class Monitor:
 
     def serve(self) -> None:
         """Copy, answer, and wait for the end; returns when the exit is recorded and reported."""
-        if self.channel is not None:
-            self.poll.register(self.channel, select.POLLIN)
         for source in self.sources:
             self.poll.register(source.fd, select.POLLIN)
         while True:
@@ -200,21 +187,23 @@ class Monitor:
         """Take one message. Returns False when this monitor's work is over."""
         assert self.channel is not None
         try:
-            message, fds = receive(self.channel)
+            text, fds = receive_text(self.channel)
         except OSError:
-            message, fds = None, []
-        if message is not None and message.get("do") == "master" and not self.sources:
+            text, fds = b"", []
+        if not text:
+            self._lost()
+        elif text == b'{"do": "keep"}':
+            self.kept, fds = fds, self.kept
+        elif text == b'{"do": "master"}' and not self.sources:
             self.master = fds.pop()
             self._open_sources()
             for source in self.sources:
                 self.poll.register(source.fd, select.POLLIN)
         for fd in fds:
             os.close(fd)
-        if message is None:
-            self._lost()
-        elif message.get("do") == "start":
+        if text == b'{"do": "start"}':
             return self.start()
-        elif message.get("do") == "discard":
+        if text == b'{"do": "discard"}':
             self.discard()
             return False
         return True
@@ -230,7 +219,7 @@ class Monitor:
 
     def _reconnect(self) -> bool:
         """Find a supervisor. Returns False when there is nothing to keep alive: the gate was never opened."""
-        if self.state.status == "created":
+        if not self.begun:
             self.discard()
             return False
         if self.revival is None:
@@ -243,9 +232,11 @@ class Monitor:
         return True
 
     def hello(self) -> None:
-        """Introduce ourselves on a new connection, with the master when there is one."""
+        """Introduce ourselves on a new connection, with the master when there is one and all we keep."""
         handed = [self.master] if self.master is not None else []
-        self._report({"monitor": self.spec.id, "pid": os.getpid(), "state": to_json(self.state)}, handed)
+        text = b'{"monitor": "%s", "pid": %d, "kept": %d, "state": %s}'
+        words = (self.task.id.encode(), os.getpid(), len(self.kept), self.state)
+        self._report(text % words, [*handed, *self.kept])
 
     def _watch(self, pid: int) -> None:
         self.pidfd = os.pidfd_open(pid)
@@ -253,18 +244,18 @@ class Monitor:
 
     def _open_sources(self) -> None:
         if self.master is not None:
-            self.log = Log(self.spec.log, self.spec.log_size, self.spec.log_files)
+            self.log = Log(self.task.log, self.task.log_size, self.task.log_files)
             self.sources = [TerminalSource(self.master, self.log)]
-        elif self.spec.stdio == "log" and not self.spec.tty:
-            self.log = Log(self.spec.log, self.spec.log_size, self.spec.log_files)
-            fresh = not (self.place.record / "logged").exists()
-            record = Record(self.place.record / "logged")
+        elif self.task.stdio == "log" and not self.task.tty:
+            self.log = Log(self.task.log, self.task.log_size, self.task.log_files)
+            path = f"{self.record}/logged"
+            fresh = not os.path.exists(path)
+            record = Record(path)
             if fresh:
                 record.begin(self.log.size)
             self.log.cut(record.log_size)
             flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
-            names = ("stdout", "stderr")
-            fds = [os.open(self.place.record / name, flags) for name in names]
+            fds = [os.open(f"{self.record}/{name}", flags) for name in ("stdout", "stderr")]
             self.sources = [PipeSource(fd, n, self.log, record) for n, fd in enumerate(fds)]
 
     def _close_sources(self) -> None:
@@ -276,24 +267,27 @@ class Monitor:
         """Pid 1 is gone: the rest of its output, then the record, then the report, then the control group."""
         status = self._status()
         self._await_master()
-        if self.spec.namespaces.pid != "private":
-            cgroup.kill(self.group)  # no pid namespace has taken its other processes with it
+        own = self.group
+        if self.task.pid != "private":
+            cgroup.kill(own)  # no pid namespace has taken its other processes with it
         for source in self.sources:
             while source.copy():
                 pass
-        record = ending.record(status, self.spec, self.group)
+            source.end()
+        record = ending.record(status, self.task.memory, own)
         write_json(self.place.record / "exit.json", record)
-        while not self._report({"exited": to_json(record)}) and self._reconnect():
+        text = json.dumps({"exited": to_json(record)}).encode()
+        while not self._report(text) and self._reconnect():
             if self.channel is None:
                 time.sleep(0.02)
         self._close_sources()
         with contextlib.suppress(OSError):
-            cgroup.remove(self.group)
+            cgroup.remove(own)
 
     def _await_master(self) -> None:
         """After an adoption the supervisor still holds the terminal, and in it the last output."""
         until = time.monotonic() + 1.0
-        while self.spec.tty and self.spec.stdio == "log" and not self.sources and time.monotonic() < until:
+        while self.task.tty and self.task.stdio == "log" and not self.sources and time.monotonic() < until:
             if self.channel is None:
                 self._reconnect()
                 time.sleep(0.005)
@@ -309,59 +303,74 @@ class Monitor:
             status = pidfd_exit_status(self.pidfd) if self.pidfd >= 0 else None
             if status is None:
                 with contextlib.suppress(OSError, ValueError):
-                    status = int((self.place.record / f"status.{self.state.pid}").read_text())
+                    status = int(_read(f"{self.record}/status.{self.pid}"))
             if status is not None or time.monotonic() > until:
                 return status
             time.sleep(0.005)
 
-    def _report(self, message: dict[str, object], fds: Sequence[int] = ()) -> bool:
+    def _report_failure(self, text: bytes, died: str) -> None:
+        if text:
+            self._report(text)
+        elif self.channel is not None:
+            tell(self.channel, RuntimeFailure(died))
+
+    def _report(self, text: bytes, fds: Sequence[int] = ()) -> bool:
         """Tell the supervisor. Returns whether it could be told."""
         if self.channel is None:
             return False
         try:
-            send(self.channel, message, list(fds))
+            send_text(self.channel, text, fds)
         except OSError:
             self._lost()
             return False
         return True
 
 
-def create(start: Start) -> None:
+def create(start: Start, task: Task) -> None:
     """A forked spawner child becomes the monitor of a new container; returns when that has ended."""
-    channel = start.channel
-    assert channel is not None
-    held = lock(start.place.record / "monitor.lock", wait=True)  # the last one may still be tidying up
+    path = f"{start.place.run}/containers/{task.id}/monitor.lock"
+    held = lock(path, wait=True)  # the last one may still be tidying up
+    set_name(f"monitor {task.name}"[:15])
+    monitor = Monitor(start, task)
     try:
-        spec = read_spec(start.place.data, start.place.id)
-        set_name(f"monitor {spec.name}"[:15])
-        own = group(start.layout, start.place.run.name, spec.id, spec.limits.parent)
-        monitor = Monitor(start, spec, ContainerState(id=spec.id, name=spec.name, status="created"), own)
-        monitor.create(start.passed)
-    except RuntimeFailure as error:
-        tell(channel, error)
+        ready = monitor.create(start.passed)
+    except (RuntimeFailure, OSError) as error:
+        assert start.channel is not None
+        tell(start.channel, error if isinstance(error, RuntimeFailure) else RuntimeFailure(str(error)))
         return
-    monitor.serve()
+    if ready:
+        monitor.serve()
     if held is not None:
         os.close(held)
 
 
 def adopt(start: Start, master: int | None = None) -> None:
     """A forked spawner child takes over a container that runs without a monitor; nothing when it has one."""
-    held = lock(start.place.record / "monitor.lock")
+    record = start.place.record
+    held = lock(record / "monitor.lock")
     if held is None:
         return
-    raw = json.loads((start.place.record / "state.json").read_bytes())
-    if raw["status"] != "running" or (start.place.record / "exit.json").exists():
+    text = (record / "state.json").read_bytes()
+    state = json.loads(text)
+    if state["status"] not in ("running", "paused") or (record / "exit.json").exists():
         return
     spec = read_spec(start.place.data, start.place.id)
     set_name(f"monitor {spec.name}"[:15])
-    state = ContainerState(**{**raw, "exit": None})
-    own = group(start.layout, start.place.run.name, spec.id, spec.limits.parent)
-    monitor = Monitor(start, spec, state, own)
-    if alive(state.pid, state.start_time):
+    monitor = Monitor(start, task(spec, start.place, running=True))
+    monitor.state, monitor.pid, monitor.begun = text, state["pid"], True
+    if alive(state["pid"], state["start_time"]):
         monitor.adopt(master)
         if monitor.channel is not None:
             monitor.hello()
         monitor.serve()
     else:
         monitor.close_the_books()
+
+
+def _read(path: str) -> bytes:
+    """A whole small file, without the layers of ``open``."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 1 << 16)
+    finally:
+        os.close(fd)

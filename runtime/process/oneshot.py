@@ -142,7 +142,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _serve(order: Order, channel: socket.socket, writer: int) -> None:
-    child = launch(order)
+    child = launch(lambda: order)
     try:
         warnings, _ = child.ready()
         send(channel, {"pid": child.pid, "warnings": warnings})
@@ -170,7 +170,7 @@ def _wait(child: Launched, order: Order, channel: socket.socket) -> ExitRecord:
             poll.unregister(channel)
             os.kill(child.pid, 9)
     _, status = os.waitpid(child.pid, 0)
-    return ending.record(status, order.spec, order.group)
+    return ending.record(status, order.spec.limits.memory or 0, order.group)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from runtime.process import capture, monitor
 from runtime.process.line import Revival, lock
 from runtime.process.log import lines
 from runtime.process.messages import receive, send
+from runtime.process.task import Task
 from runtime.rootfs.decide import decide
 from runtime.spec import ContainerSpec, ContainerState, ExecSpec, from_json, to_json
 from runtime.state import Place
@@ -95,7 +96,8 @@ class Spawner:
     def _do(self, message: dict[str, Any], fds: list[int]) -> None:
         verb, id = message["do"], message.get("id", "")
         if verb == "create":
-            self.monitors[self._fork(lambda: monitor.create(self._start(id, fds)))] = id
+            task = Task(**message["task"])
+            self.monitors[self._fork(lambda: monitor.create(self._start(id, fds), task))] = id
         elif verb == "adopt":
             self._adopt(id, fds)
         elif verb == "exec":
@@ -171,7 +173,7 @@ class Spawner:
             state = json.loads((record / "state.json").read_bytes())
         except OSError:
             return
-        if state["status"] != "running" or (record / "exit.json").exists():
+        if state["status"] not in ("running", "paused") or (record / "exit.json").exists():
             return
         pid = state["pid"]
         if pid in self.unclaimed:

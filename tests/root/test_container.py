@@ -37,7 +37,12 @@ def test_a_container_runs_logs_and_ends_with_its_code(box: Box) -> None:
             assert box.ended == [(spec.id, record)]
             assert records.read(box.run, box.data, spec.id).exit == record
             tags = {tuple(line.split(" ", 3)[1:]) for line in Path(spec.log).read_text().splitlines()}
-            assert tags == {("stdout", "F", "out"), ("stderr", "F", "err"), ("stdout", "P", "tail")}
+            assert tags == {
+                ("stdout", "F", "out"),
+                ("stderr", "F", "err"),
+                ("stdout", "P", "tail"),
+                ("stdout", "F", ""),  # no later line is joined to it
+            }
 
     asyncio.run(body())
 

@@ -99,7 +99,7 @@ def test_a_missing_venv_module_is_named_exactly(clone: Path, tmp_path: Path) -> 
 
 def test_docker_compose_reads_the_example_the_same(make_stack: Callable[[Path], Stack]) -> None:
     """Nothing in the example is special to us. Compared where a docker-compose binary is on this machine."""
-    binary = os.environ.get("DOCKER_COMPOSE", "/usr/libexec/docker/cli-plugins/docker-compose")
+    binary = os.environ.get("PYCOMPOSE_ORACLE", "/usr/libexec/docker/cli-plugins/docker-compose")
     if not Path(binary).exists():
         return
     stack = make_stack(REPOSITORY / "examples/web-postgres")

@@ -1,4 +1,4 @@
-"""The supervisor process: ``python -m compose.supervisor --project NAME`` or ``--pipes NAME_FD READY_FD``.
+"""The supervisor process: ``__main__.py --project NAME`` or ``--pipes NAME_FD READY_FD``.
 
 Comes in:  the project's name, from the command line (a takeover) or a pipe (a command starts it early).
 Goes out:  a process that serves control.sock until nothing of the project runs any more.
@@ -12,6 +12,9 @@ import json
 import os
 import sys
 from pathlib import Path
+
+if not __package__:  # run as a file, without site-packages: nothing here needs them, and it is quicker
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
 
 
 class Answer:

@@ -73,10 +73,10 @@ class Prestart:
         self._ready, ready_write = os.pipe()
         os.set_inheritable(name_read, True)
         os.set_inheritable(ready_write, True)
-        argv = [sys.executable, "-m", "compose.supervisor", "--pipes", str(name_read), str(ready_write)]
+        argv = command("--pipes", str(name_read), str(ready_write))
         null = os.open(os.devnull, os.O_RDWR)
         actions = [(os.POSIX_SPAWN_DUP2, null, n) for n in (0, 1, 2)]
-        self.pid = os.posix_spawn(sys.executable, argv, _environment(), file_actions=actions, setsid=True)
+        self.pid = os.posix_spawn(sys.executable, argv, dict(os.environ), file_actions=actions, setsid=True)
         for handle in (null, name_read, ready_write):
             os.close(handle)
 
@@ -106,6 +106,12 @@ class Prestart:
             if handle >= 0:
                 os.close(handle)
         self._name = self._ready = -1
+
+
+def command(*words: str) -> list[str]:
+    """The argv of a supervisor: isolated from environment and site-packages, which it does not need."""
+    program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")  # noqa: PTH100, PTH118, PTH120
+    return [sys.executable, "-S", "-E", "-s", program, *words]
 
 
 _waiting: list[Prestart] = []
@@ -172,12 +178,3 @@ def _open(places: Places, project: str) -> socket.socket:
         if directory >= 0:
             os.close(directory)
     return connection
-
-
-def _environment() -> dict[str, str]:
-    """The caller's environment, with relative import paths made absolute: the supervisor moves to /."""
-    environment = dict(os.environ)
-    if environment.get("PYTHONPATH"):
-        parts = environment["PYTHONPATH"].split(os.pathsep)
-        environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(p) for p in parts)  # noqa: PTH100
-    return environment

@@ -16,7 +16,6 @@ import shutil
 import signal
 import socket
 import struct
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +24,7 @@ from compose.engine.execute import FAILURES
 from compose.engine.machine import ProjectMachine
 from compose.errors import ComposeError
 from compose.model.places import Places
+from compose.supervisor.client import command
 from compose.supervisor.protocol import MAX_REQUEST, encode, error_message
 from compose.supervisor.verbs import VERBS, Call
 from runtime.container import Runtime
@@ -55,7 +55,7 @@ class _Server:
 
     async def run(self, ready: Callable[[], None]) -> int:
         loop = asyncio.get_running_loop()
-        revive = [sys.executable, "-m", "compose.supervisor", "--project", self.project]
+        revive = command("--project", self.project)
         factory = functools.partial(
             Runtime, self.run_dir, self.places.project_data(self.project), revive=revive, warm=self.warm
         )

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
+from socket import if_nametoindex
 
 from netns.ipam import Subnet
 from netns.netlink import ROUTE, Flag, Message, Socket, attr, attributes, inside, nest, text, u32
@@ -70,8 +71,10 @@ class Links:
 
     def index(self, name: str) -> int:
         """The number of a link, 0 when there is none."""
-        body = self._socket.get(Message(_GETLINK, _link(text(_IFNAME, name)), about=f"find link {name}"))
-        return struct.unpack_from("=i", body, 4)[0] if body else 0
+        try:
+            return if_nametoindex(name)
+        except OSError:
+            return 0
 
     def mtu(self, index: int) -> int:
         body = self._socket.get(Message(_GETLINK, _link(index=index), about=f"find link {index}"))
@@ -144,7 +147,7 @@ def furnish(netns: Path, plugged: Sequence[tuple[Network, Endpoint]], gateway4: 
         lo = Message(_NEWLINK, _link(text(_IFNAME, "lo"), up=True), about="set lo up")
         messages, routes = [lo], []
         for network, endpoint in plugged:
-            index = _index(socket, endpoint.interface)
+            index = if_nametoindex(endpoint.interface)  # an ioctl, which does not wait for the kernel's RTNL
             _write(f"ipv6/conf/{endpoint.interface}/disable_ipv6", "0" if endpoint.ipv6 else "1")
             messages += [_new_address(index, text) for text in _own_cidrs(network, endpoint)]
             messages.append(Message(_NEWLINK, _link(index=index, up=True), about="set link up"))
@@ -153,13 +156,6 @@ def furnish(netns: Path, plugged: Sequence[tuple[Network, Endpoint]], gateway4: 
             if gateway6 and network.gateway6 == gateway6:
                 routes.append(_default_route(index, gateway6.split("/")[0]))
         socket.request(messages + routes)
-
-
-def _index(socket: Socket, name: str) -> int:
-    body = socket.get(Message(_GETLINK, _link(text(_IFNAME, name)), about=f"find link {name}"))
-    if body is None:
-        raise OSError(19, f"netlink: link {name} is not in the namespace")
-    return int(struct.unpack_from("=i", body, 4)[0])
 
 
 def _cidrs(network: Network) -> Iterator[str]:

@@ -1,30 +1,54 @@
-"""Get everything of a container ready that its first process needs: done by that process itself.
+"""Get everything of a container ready that its first process needs.
 
-Comes in:  the container's Place; the process is pid 1 already, the host's files are in sight.
-Goes out:  an Order for ``launch``; state.json says "created".
-Not here:  namespaces and mounts (``launch``), the life of the container (``monitor``). It runs in pid 1
-           because what is computed here would otherwise stay in the monitor's memory for good.
+Comes in:  the container's Place; ``begin`` is called in a child of the monitor that ends at once,
+           ``prepare`` in pid 1 while the host's files are in sight.
+Goes out:  pid 1, which the monitor inherits; an Order for ``launch``; state.json says "created".
+Not here:  namespaces and mounts (``launch``), the life of the container (``monitor``). It all happens in
+           other processes because what is touched here would stay in the monitor's memory for good.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from runtime.cgroup.layout import Layout, group
+from runtime.errors import RuntimeFailure
 from runtime.process.joins import joins
-from runtime.process.launch import Order
+from runtime.process.launch import Order, fork_first
+from runtime.process.line import lock
+from runtime.process.messages import send_text, tell
 from runtime.spec import ContainerSpec, ContainerState, to_json
 from runtime.state import Place, read_spec, write_json
 
 
-def prepare(place: Place, layout: Layout, passed: Sequence[int]) -> Order:
+def begin(
+    place: Place, layout: Layout, passed: Sequence[int], pid_namespace: str, channel: socket.socket
+) -> NoReturn:
+    """Send the pid of the new pid 1 and the descriptor of the monitor's lock, or an error, and exit."""
+    try:
+        held = lock(place.record / "monitor.lock", wait=True)  # the last one may still be tidying up
+        assert held is not None
+        monitor = os.getppid()
+        pid = fork_first(lambda: prepare(place, layout, passed, monitor), pid_namespace, channel)
+        send_text(channel, b"%d" % pid, [held])
+    except RuntimeFailure as error:
+        tell(channel, error)
+    except OSError as error:
+        tell(channel, RuntimeFailure(f"cannot make the container's first process: {error}"))
+    finally:
+        os._exit(0)
+
+
+def prepare(place: Place, layout: Layout, passed: Sequence[int], monitor: int) -> Order:
     """Make the directories, the named pipes and the Order of the container at ``place``.
 
-    passed: the caller's three descriptors when stdio is "pass" without a tty.
+    passed: the caller's three descriptors when stdio is "pass" without a tty;
+    monitor: its pid.
     """
     spec = read_spec(place.data, place.id)
     kept, record = place.kept, place.record
@@ -38,7 +62,7 @@ def prepare(place: Place, layout: Layout, passed: Sequence[int]) -> Order:
         stdio=_streams(spec, record, passed),
         joins=joins(spec, place),
         filter=(record / "seccomp").read_bytes(),
-        introduce=lambda: _introduce(spec, record),
+        introduce=lambda: _introduce(spec, record, monitor),
     )
     for directory in (order.upper, order.work, order.staging):
         os.makedirs(directory, exist_ok=True)
@@ -64,7 +88,7 @@ def _streams(spec: ContainerSpec, record: Path, passed: Sequence[int]) -> tuple[
     )
 
 
-def _introduce(spec: ContainerSpec, record: Path) -> dict[str, Any]:
+def _introduce(spec: ContainerSpec, record: Path, monitor: int) -> dict[str, Any]:
     """Write state.json. The host's /proc tells this process its numbers there."""
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     state = ContainerState(
@@ -73,7 +97,7 @@ def _introduce(spec: ContainerSpec, record: Path) -> dict[str, Any]:
         status="created",
         pid=int(os.readlink("/proc/self")),
         start_time=int(fields[19]),
-        monitor=int(fields[1]),
+        monitor=monitor,
         created_at=time.time(),
     )
     write_json(record / "state.json", state)

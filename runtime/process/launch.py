@@ -109,12 +109,21 @@ class Launched:
 
 
 def launch(make: Callable[[], Order], pid_namespace: str = "private") -> Launched:
-    """Fork pid 1, which calls ``make`` and sets itself up in parallel; returns at once.
+    """Fork pid 1, which calls ``make`` and sets itself up in parallel; returns at once."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = fork_first(make, pid_namespace, theirs, ours)
+    theirs.close()
+    return Launched(pid, ours)
+
+
+def fork_first(
+    make: Callable[[], Order], pid_namespace: str, channel: socket.socket, other: socket.socket | None = None
+) -> int:
+    """Fork pid 1 with its end of a pair, the ``other`` is closed there. Returns its pid.
 
     pid_namespace: "private", "host", or the path of the one to join. Only the child leaves namespaces: the
     pid namespace of the caller's children is put back.
     """
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     back = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
         if pid_namespace == "private":
@@ -123,19 +132,19 @@ def launch(make: Callable[[], Order], pid_namespace: str = "private") -> Launche
             _join(pid_namespace, Clone.NEWPID)
         pid = os.fork()
         if pid == 0:
-            _child(make, ours, theirs)
+            if other is not None:
+                other.close()
+            _child(make, channel)
     finally:
         setns(back, Clone.NEWPID)
         os.close(back)
-    theirs.close()
-    return Launched(pid, ours)
+    return pid
 
 
-def _child(make: Callable[[], Order], ours: socket.socket, channel: socket.socket) -> None:
+def _child(make: Callable[[], Order], channel: socket.socket) -> None:
     """All of pid 1's life before its program; never returns."""
     code = 125
     try:
-        ours.close()
         order = make()
         answer, master = _set_up(order)
         send(channel, answer, [master] if master is not None else [])

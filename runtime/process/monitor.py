@@ -28,10 +28,10 @@ from typing import NamedTuple
 from runtime.cgroup import apply as cgroup
 from runtime.cgroup.layout import Group, Layout, group
 from runtime.errors import RuntimeFailure
-from runtime.kernel.processes import pidfd_exit_status, set_name
+from runtime.kernel.processes import PR_SET_CHILD_SUBREAPER, pidfd_exit_status, prctl
 from runtime.process import ending
-from runtime.process.attempt import prepare
-from runtime.process.launch import Launched, launch
+from runtime.process.attempt import begin
+from runtime.process.launch import Launched
 from runtime.process.line import Revival, lock
 from runtime.process.log import Log, PipeSource, Record, TerminalSource
 from runtime.process.messages import receive_text, send_text, tell
@@ -45,9 +45,13 @@ _GONE = {"status": "created", "pid": 0, "start_time": 0, "monitor": 0}
 
 
 class Start(NamedTuple):
-    """What a monitor needs to begin; ``passed`` are the caller's descriptors when stdio is "pass"."""
+    """What a monitor needs to begin. ``records``: RUN/<project>/containers.
+
+    ``passed`` are the caller's descriptors when stdio is "pass".
+    """
 
     place: Place
+    records: str
     layout: Layout
     revive: Sequence[str]
     channel: socket.socket | None = None
@@ -57,17 +61,19 @@ class Start(NamedTuple):
 class Monitor:
     """One container from its gate (or from its adoption) to its exit record.
 
-    state: the text of state.json; begun: whether the gate was opened. kept: descriptors held for others.
+    state: the text of state.json; begun: whether the gate was opened. kept: descriptors held for others;
+    locks: that of monitor.lock.
     """
 
     def __init__(self, start: Start, task: Task) -> None:
         self.place, self.task, self.layout = start.place, task, start.layout
-        self.record = f"{start.place.run}/containers/{task.id}"
+        self.record = f"{start.records}/{task.id}"
         self.revive = start.revive
         self.channel = start.channel
         self.revival: Revival | None = None
         self.child: Launched | None = None
         self.pid = 0
+        self.locks: list[int] = []
         self.state = b""
         self.begun = False
         self.sources: list[PipeSource | TerminalSource] = []
@@ -85,20 +91,35 @@ class Monitor:
 
     # --- a new container
 
-    def create(self, passed: Sequence[int]) -> bool:
-        """Make pid 1 up to its gate and say so. Returns False, with nothing left behind, when that failed."""
-        place, layout = self.place, self.layout
-        self.child = launch(lambda: prepare(place, layout, passed), self.task.pid)
-        for fd in passed:
+    def create(self, start: Start) -> bool:
+        """Make pid 1 up to its gate and say so. Returns False, with nothing left behind, when that failed.
+
+        A helper forks pid 1 and ends, so that we inherit it and not the pages that making it touches.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        helper = os.fork()
+        if helper == 0:
+            ours.close()
+            begin(start.place, self.layout, start.passed, self.task.pid, theirs)
+        theirs.close()
+        for fd in start.passed:
             os.close(fd)
-        text, fds = receive_text(self.child.channel)
+        text, self.locks = receive_text(ours)
+        os.waitpid(helper, 0)
+        prctl(PR_SET_CHILD_SUBREAPER, 0)
+        if self.locks:
+            self.pid = int(text)
+            self.child = Launched(self.pid, ours)
+            text, fds = receive_text(ours)
         if not text or text.startswith(b'{"error"'):
-            self.child.abort()
-            cgroup.remove(self.group)
+            if self.child is not None:
+                self.child.abort()
+                cgroup.remove(self.group)
             self._report_failure(text, "the container's first process died while it was being set up")
             return False
         self.state = _read(f"{self.record}/state.json")
-        self._watch(self.child.pid)
+        self._watch(self.pid)
         self._report(text, fds)
         if fds and self.task.stdio == "pass":
             os.close(fds[0])  # the caller's now
@@ -328,20 +349,10 @@ class Monitor:
 
 def create(start: Start, task: Task) -> None:
     """A forked spawner child becomes the monitor of a new container; returns when that has ended."""
-    path = f"{start.place.run}/containers/{task.id}/monitor.lock"
-    held = lock(path, wait=True)  # the last one may still be tidying up
-    set_name(f"monitor {task.name}"[:15])
+    _set_name(task.name)
     monitor = Monitor(start, task)
-    try:
-        ready = monitor.create(start.passed)
-    except (RuntimeFailure, OSError) as error:
-        assert start.channel is not None
-        tell(start.channel, error if isinstance(error, RuntimeFailure) else RuntimeFailure(str(error)))
-        return
-    if ready:
+    if monitor.create(start):
         monitor.serve()
-    if held is not None:
-        os.close(held)
 
 
 def adopt(start: Start, master: int | None = None) -> None:
@@ -355,7 +366,7 @@ def adopt(start: Start, master: int | None = None) -> None:
     if state["status"] not in ("running", "paused") or (record / "exit.json").exists():
         return
     spec = read_spec(start.place.data, start.place.id)
-    set_name(f"monitor {spec.name}"[:15])
+    _set_name(spec.name)
     monitor = Monitor(start, task(spec, start.place, running=True))
     monitor.state, monitor.pid, monitor.begun = text, state["pid"], True
     if alive(state["pid"], state["start_time"]):
@@ -365,6 +376,13 @@ def adopt(start: Start, master: int | None = None) -> None:
         monitor.serve()
     else:
         monitor.close_the_books()
+
+
+def _set_name(name: str) -> None:
+    """What ps shows: 15 bytes. prctl(2) would do it too, ctypes touches more pages."""
+    fd = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
+    os.write(fd, f"monitor {name}".encode()[:15])
+    os.close(fd)
 
 
 def _read(path: str) -> bytes:

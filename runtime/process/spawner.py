@@ -47,6 +47,7 @@ class Spawner:
         self, run: Path, data: Path, channel: socket.socket, revive: Sequence[str], held: int
     ) -> None:
         self.run, self.data, self.revive = run, data, revive
+        self.records = f"{run}/containers"
         self.channel: socket.socket | None = channel
         self.held = held  # the lock that says that this project has a spawner
         self.layout = find()
@@ -113,6 +114,7 @@ class Spawner:
         """In the child: descriptors of the request become the monitor's own."""
         return monitor.Start(
             place=Place(self.run, self.data, id),
+            records=self.records,
             layout=self.layout,
             revive=self.revive,
             channel=_connection(fds) if fds else None,
@@ -129,8 +131,7 @@ class Spawner:
             return pid
         code = 1
         try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.set_wakeup_fd(-1)  # the handler, which does nothing, may stay
             os.close(self.wake)
             os.close(self._waker)
             os.close(self.held)

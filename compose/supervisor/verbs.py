@@ -32,6 +32,7 @@ from compose.plan.reconcile import UpOptions, reconcile
 from compose.plan.steps import Plan
 from compose.plan.translate import signal_number
 from runtime.spec import from_json
+from runtime.state import write_json
 
 
 @dataclass(slots=True)
@@ -68,6 +69,7 @@ class Call:
         machine.project = bind(told["project"])
         for service, document in (told.get("images") or {}).items():
             machine.images[service] = from_json(ImageFacts, document)
+        write_json(machine.run / "project.json", told["project"])
         order = told.get("order")
         return list(order) if order else list(machine.project.services)
 

@@ -39,6 +39,12 @@ def prctl(option: int, first: int = 0, second: int = 0) -> int:
     return result
 
 
+def set_subreaper(on: bool) -> None:
+    """prctl(2), PR_SET_CHILD_SUBREAPER: whether orphans below us become our children."""
+    if LIBC.prctl(PR_SET_CHILD_SUBREAPER, int(on), 0, 0, 0) == -1:
+        raise failure("prctl")
+
+
 def set_name(name: str) -> None:
     """prctl(2), PR_SET_NAME: the 15 bytes that ps shows as the command's name."""
     if LIBC.prctl(ctypes.c_int(PR_SET_NAME), ctypes.c_char_p(name.encode()[:15]), 0, 0, 0) == -1:

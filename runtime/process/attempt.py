@@ -68,6 +68,7 @@ def prepare(place: Place, layout: Layout, passed: Sequence[int], monitor: int) -
         os.makedirs(directory, exist_ok=True)
     if spec.log:
         os.makedirs(os.path.dirname(spec.log), exist_ok=True)
+        os.close(os.open(spec.log, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640))
     return order
 
 

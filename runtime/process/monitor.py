@@ -23,12 +23,13 @@ import select
 import socket
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from runtime.cgroup import apply as cgroup
 from runtime.cgroup.layout import Group, Layout, group
 from runtime.errors import RuntimeFailure
-from runtime.kernel.processes import PR_SET_CHILD_SUBREAPER, pidfd_exit_status, prctl
+from runtime.kernel.processes import pidfd_exit_status, set_subreaper
 from runtime.process import ending
 from runtime.process.attempt import begin
 from runtime.process.launch import Launched
@@ -76,6 +77,7 @@ class Monitor:
         self.locks: list[int] = []
         self.state = b""
         self.begun = False
+        self.pipes: list[int] = []  # standard output and error, until something is in one
         self.sources: list[PipeSource | TerminalSource] = []
         self.master: int | None = None
         self.kept: list[int] = []
@@ -97,7 +99,7 @@ class Monitor:
         A helper forks pid 1 and ends, so that we inherit it and not the pages that making it touches.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        set_subreaper(True)
         helper = os.fork()
         if helper == 0:
             ours.close()
@@ -107,7 +109,7 @@ class Monitor:
             os.close(fd)
         text, self.locks = receive_text(ours)
         os.waitpid(helper, 0)
-        prctl(PR_SET_CHILD_SUBREAPER, 0)
+        set_subreaper(False)  # orphans of a container without pids of its own are the spawner's
         if self.locks:
             self.pid = int(text)
             self.child = Launched(self.pid, ours)
@@ -184,10 +186,10 @@ class Monitor:
 
     def serve(self) -> None:
         """Copy, answer, and wait for the end; returns when the exit is recorded and reported."""
-        for source in self.sources:
-            self.poll.register(source.fd, select.POLLIN)
         while True:
             ready = {fd for fd, _ in self.poll.poll(self._timeout())}
+            if self.pipes and not ready.isdisjoint(self.pipes):
+                self._attend()
             for source in self.sources:
                 if source.fd in ready:
                     self._copy(source)
@@ -218,8 +220,6 @@ class Monitor:
         elif text == b'{"do": "master"}' and not self.sources:
             self.master = fds.pop()
             self._open_sources()
-            for source in self.sources:
-                self.poll.register(source.fd, select.POLLIN)
         for fd in fds:
             os.close(fd)
         if text == b'{"do": "start"}':
@@ -264,25 +264,40 @@ class Monitor:
         self.poll.register(self.pidfd, select.POLLIN)
 
     def _open_sources(self) -> None:
+        """Listen to the output; what copies it is made when there is some."""
         if self.master is not None:
-            self.log = Log(self.task.log, self.task.log_size, self.task.log_files)
-            self.sources = [TerminalSource(self.master, self.log)]
+            self._log = Log(self.task.log, self.task.log_size, self.task.log_files)
+            self._add(TerminalSource(self.master, self._log))
         elif self.task.stdio == "log" and not self.task.tty:
-            self.log = Log(self.task.log, self.task.log_size, self.task.log_files)
-            path = f"{self.record}/logged"
-            fresh = not os.path.exists(path)
-            record = Record(path)
-            if fresh:
-                record.begin(self.log.size)
-            self.log.cut(record.log_size)
             flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
-            fds = [os.open(f"{self.record}/{name}", flags) for name in ("stdout", "stderr")]
-            self.sources = [PipeSource(fd, n, self.log, record) for n, fd in enumerate(fds)]
+            self.pipes = [os.open(f"{self.record}/{name}", flags) for name in ("stdout", "stderr")]
+            for fd in self.pipes:
+                self.poll.register(fd, select.POLLIN)
+
+    def _attend(self) -> None:
+        """Something is in a pipe: open the log, and go on where a predecessor stopped."""
+        pipes, self.pipes = self.pipes, []
+        if not pipes:
+            return
+        self._log = Log(self.task.log, self.task.log_size, self.task.log_files)
+        path = f"{self.record}/logged"
+        fresh = not os.access(path, os.F_OK)
+        record = Record(path)
+        if fresh:
+            record.begin(self._log.size)
+        self._log.cut(record.log_size)
+        self.sources = [PipeSource(fd, n, self._log, record) for n, fd in enumerate(pipes)]
+
+    def _add(self, source: TerminalSource) -> None:
+        self.sources = [source]
+        self.poll.register(source.fd, select.POLLIN)
 
     def _close_sources(self) -> None:
         for source in self.sources:
             source.close()
-        self.sources = []
+        for fd in self.pipes:
+            os.close(fd)
+        self.sources, self.pipes = [], []
 
     def _finish(self) -> None:
         """Pid 1 is gone: the rest of its output, then the record, then the report, then the control group."""
@@ -291,6 +306,7 @@ class Monitor:
         own = self.group
         if self.task.pid != "private":
             cgroup.kill(own)  # no pid namespace has taken its other processes with it
+        self._attend()
         for source in self.sources:
             while source.copy():
                 pass
@@ -376,6 +392,43 @@ def adopt(start: Start, master: int | None = None) -> None:
         monitor.serve()
     else:
         monitor.close_the_books()
+
+
+def rehearse(layout: Layout) -> None:
+    """Do what every monitor does, with pipes of our own.
+
+    The interpreter adapts code that it has run a few times by writing into it: done here, before any fork,
+    that is shared, and weighs 300 KiB per monitor when it is not.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    start = Start(Place(Path("/"), Path("/"), ""), "/dev", layout, [], theirs)
+    monitor = Monitor(start, Task("null", "", "private", "", 0, "log", False, "", 0, 1))
+    set_subreaper(True)
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    monitor._report(b"{}", [0])
+    for fd in receive_text(ours)[1]:
+        os.close(fd)
+    send_text(ours, b"{}")
+    monitor._command()
+    memory = os.memfd_create("rehearsal", os.MFD_CLOEXEC)
+    record = Record(f"/proc/self/fd/{memory}")
+    log = Log("", 0, 1)
+    for stream in range(2):
+        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.write(writer, b"one\ntwo")
+        source = PipeSource(reader, stream, log, record)
+        monitor.poll.register(reader, select.POLLIN)
+        ready = {fd for fd, _ in monitor.poll.poll(monitor._timeout())}
+        while source.fd in ready and source.copy():
+            pass
+        source.close()
+        os.close(writer)
+    record.close()
+    log.close()
+    _read("/proc/self/comm")
+    os.close(memory)
+    for end in (ours, theirs, *pair):
+        end.close()
 
 
 def _set_name(name: str) -> None:

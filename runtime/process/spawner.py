@@ -224,6 +224,9 @@ def _warm_up() -> None:
     json.dumps(to_json(replace(state, pid=1)))
     decide(spec, upper="/upper", work="/work")
     writes(spec.limits, 1, str, DEFAULT)
+    layout = find()
+    for _ in range(8):
+        monitor.rehearse(layout)
     lines(b"one\ntwo", "stdout", time.time_ns())
 
 

@@ -29,9 +29,11 @@ class ComposeError(Exception):
     hint:    the next step for the reader, or "".
     where:   the place in a file, or None.
     path:    the attribute, as ``services.web.ports[0]``, or "".
+    warnings: what was noticed before it, for the user as well.
     """
 
     exit_code = 1
+    warnings: tuple[str, ...] = ()
 
     def __init__(self, message: str, *, hint: str = "", where: Where | None = None, path: str = "") -> None:
         super().__init__(message)

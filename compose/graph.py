@@ -186,6 +186,18 @@ def start_order(project: Project) -> Order:
     return Order(nodes=nodes, edges=found)
 
 
+def find_cycle(waits: Mapping[str, Iterable[str]]) -> list[str]:
+    """One circle ``a, b, a`` among ``waits`` (name -> what it waits for), or []. O(n + m)."""
+    import networkx
+
+    graph: Any = networkx.DiGraph()
+    graph.add_nodes_from(waits)
+    graph.add_edges_from(
+        (other, name) for name, others in waits.items() for other in others if other in waits
+    )
+    return [] if networkx.is_directed_acyclic_graph(graph) else _cycle(graph)
+
+
 def _cycle(graph: Any) -> list[str]:
     """One circle as ``a -> b -> a``, where a waits for b."""
     import networkx

@@ -112,7 +112,11 @@ class Scope:
         if self._loaded is None:
             from compose.load.project import load
 
-            self._loaded = load(self.request(services))
+            try:
+                self._loaded = load(self.request(services))
+            except ComposeError as failure:
+                self._warn(failure.warnings)
+                raise
             self._warn(self._loaded.warnings)
         return self._loaded
 

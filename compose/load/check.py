@@ -7,20 +7,21 @@ Source: Compose Specification; the rules of docker compose 2.40.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from compose.errors import ComposeError, FileInvalid, Where
+from compose.errors import FileInvalid, Where
 from compose.load.problems import Problems
 from compose.load.tree import Map, place
 
+_SOURCES = ("image", "build", "provider", "extends")
 _NAMESPACES = ("network_mode", "ipc", "pid", "uts", "cgroup")
 
 
-def check(tree: Map, disabled: Collection[str]) -> list[ComposeError]:
-    """Every inconsistency of the project."""
-    problems = Problems()
+def check(tree: Map, disabled: Collection[str], problems: Problems) -> None:
+    """Note every inconsistency of the project in ``problems``, but for what follows from those there."""
     for name in tree.get("services") or ():
         _Service(tree, name, disabled, problems).check()
     for key, entry in (tree.get("volumes") or Map()).items():
@@ -28,7 +29,6 @@ def check(tree: Map, disabled: Collection[str]) -> list[ComposeError]:
     for section in ("configs", "secrets"):
         for key, entry in (tree.get(section) or Map()).items():
             _file_object(tree, section, key, entry or Map(), problems)
-    return problems.errors
 
 
 class _Service:
@@ -48,9 +48,12 @@ class _Service:
         self._numbers()
         self._limits()
         self._healthcheck()
+        self._restart()
 
     def _fail(self, message: str, *path: str | int, hint: str = "") -> None:
         full = ("services", self._name, *path)
+        if self._problems.spoils_in(*full[:3]) and len(full) > 2:
+            return
         self._problems.errors.append(
             FileInvalid(
                 f"service '{self._name}' {message}",
@@ -62,7 +65,7 @@ class _Service:
 
     def _source(self) -> None:
         service = self._service
-        if not service.get("image") and not service.get("build") and not service.get("provider"):
+        if not any(service.get(key) for key in _SOURCES) and not self._spoilt_source():
             empty = service.get("image") == ""
             hint = "'image' is empty: is the variable in it set?" if empty else "add 'image:' or 'build:'"
             self._fail("has neither an image nor a build", *(("image",) if empty else ()), hint=hint)
@@ -72,6 +75,12 @@ class _Service:
         platforms, platform = (build or {}).get("platforms"), service.get("platform")
         if platforms and platform and platform not in platforms:
             self._fail(f"has platform '{platform}', which is not in 'build.platforms'", "platform")
+
+    def _spoilt_source(self) -> bool:
+        """Whether an error already tells of what should have been the image or build."""
+        wrong = [p[2] for p in self._problems.tainted if p[:2] == ("services", self._name) and len(p) > 2]
+        spoilt = self._problems.spoils("services", self._name)
+        return spoilt or any(get_close_matches(str(key), _SOURCES, n=1) for key in wrong)
 
     def _networks(self) -> None:
         networks = self._service.get("networks")
@@ -83,13 +92,13 @@ class _Service:
 
     def _reference(self, section: str, key: str, verb: str, *path: str | int) -> None:
         known = list(self._tree.get(section) or ())
-        if key not in known:
+        if key not in known and not self._problems.spoils(section, key):
             hint = _close(key, known) or f"declare it under '{section}:'"
             self._fail(f"{verb} '{key}', which is not defined", *path, hint=hint)
 
     def _dependencies(self) -> None:
         for name, how in self._references():
-            if name in self._tree["services"]:
+            if name in self._tree["services"] or self._problems.spoils("services", name):
                 continue
             if name in self._disabled:
                 hint = f"activate one of its profiles, or name '{name}' on the command line"
@@ -175,6 +184,13 @@ class _Service:
                 hint="begin the list with CMD, CMD-SHELL or NONE, or write one text",
             )
 
+    def _restart(self) -> None:
+        policy = str(self._service.get("restart") or "no")
+        if not re.fullmatch(r"no|always|unless-stopped|on-failure(:\d+)?", policy):
+            known = ("no", "always", "unless-stopped", "on-failure")
+            hint = _close(policy, known) or f"one of {', '.join(known)}, on-failure:<attempts>"
+            self._fail(f"has restart policy '{policy}', which is not known", "restart", hint=hint)
+
     def _models(self) -> None:
         for key in self._service.get("models") or ():
             self._reference("models", key, "uses model", "models", key)
@@ -230,6 +246,8 @@ def _external(tree: Map, key: str, entry: Map, problems: Problems) -> None:
 
 
 def _file_object(tree: Map, section: str, key: str, entry: Map, problems: Problems) -> None:
+    if problems.spoils_in(section, key):
+        return
     kinds = [k for k in ("file", "environment", "content", "external") if entry.get(k)]
     where = place(tree, (section, key))
     if len(kinds) > 1 and kinds != ["file", "external"]:

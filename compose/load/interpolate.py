@@ -16,7 +16,7 @@ from typing import Any
 from compose.errors import ComposeError, FileInvalid, Where
 from compose.load.cast import cast
 from compose.load.problems import Problems
-from compose.load.tree import Date, Map, Override, Seq, dotted
+from compose.load.tree import Date, Map, Override, Reset, Seq, dotted
 
 _NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 _OPERATORS = (":-", ":?", ":+", "-", "?", "+")
@@ -93,11 +93,15 @@ class _Walk:
             if not any(isinstance(step, str) and step.startswith("x-") for step in path):
                 self._problems.add(f"'{text}' is a date, not text", path, where, hint="quote it")
             return str(text)
+        missing = len(self._scope.required)
         try:
             done = substitute(text, _Place(self._scope, where, path)) if "$" in text else text
         except BadSyntax as error:
             self._problems.add(str(error), path, where, hint="write '$$' for a literal dollar sign")
-            return text
+            return Reset()
+        if len(self._scope.required) > missing:
+            self._problems.tainted.add(path)
+            return Reset()
         try:
             return cast(done, path)
         except ValueError as error:
@@ -105,7 +109,7 @@ class _Walk:
             self._problems.add(
                 f"{error}, after replacing variables" if hint else str(error), path, where, hint=hint
             )
-            return done
+            return Reset()
 
 
 class _Place:

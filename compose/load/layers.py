@@ -19,8 +19,8 @@ from compose.load.interpolate import Scope, interpolate
 from compose.load.long import long_form
 from compose.load.merge import clean, merge
 from compose.load.parse import parse
-from compose.load.problems import Problems, combined
-from compose.load.tree import Map, Override, Reset, Seq, place, plain
+from compose.load.problems import Problems
+from compose.load.tree import Map, Override, Reset, Seq, place, plain, prune
 
 _SECTIONS = ("services", "networks", "volumes", "configs", "secrets", "models")
 
@@ -32,12 +32,14 @@ class Notes:
     values:   (section, key) -> the value of its ``environment:`` variable, or None.
     scopes:   every Scope that was used, the outermost first.
     partial:  some file lacks a required attribute: the merged tree has to be looked at again.
+    problems: the errors of all files; the road goes on without what is wrong.
     """
 
     warnings: list[str] = field(default_factory=list)
     values: dict[tuple[str, str], str | None] = field(default_factory=dict)
     scopes: list[Scope] = field(default_factory=list)
     partial: bool = False
+    problems: Problems = field(default_factory=Problems)
 
 
 class Assembler:
@@ -73,6 +75,14 @@ class Assembler:
         return tree
 
     def _documents(self, path: str) -> list[Map]:
+        """The documents of one file; none when it cannot be read, which is noted."""
+        try:
+            return self._read(path)
+        except FileInvalid as error:
+            self._notes.problems.note(error)
+            return []
+
+    def _read(self, path: str) -> list[Map]:
         name = files.shown(path, self._cwd)
         documents = [one for one in parse(self._reader.read(path, name), name) if one is not None]
         if not documents:
@@ -92,29 +102,33 @@ class Assembler:
         services = services.value if isinstance(services, Override) else services
         if isinstance(services, Map):
             for name in list(services):
-                services[name] = self._extended(services, name, path, tree, ())
-        return _imported(included, layer) if included else layer
+                try:
+                    services[name] = self._extended(services, name, path, tree, ())
+                except FileInvalid as error:
+                    self._notes.problems.note(error, ("services", name))
+                    services[name].drop("extends")
+        return _imported(included, layer, self._notes.problems) if included else layer
 
     def _written_out(self, document: Map, directory: str, *, alone: bool = False) -> Map:
         """Interpolated, validated, in long form with absolute paths."""
         from compose.load.validate import validate
 
-        problems = Problems()
+        problems = self._notes.problems
         layer = interpolate(document, self._scope, problems)
         wrong, missing = validate(layer)
-        problems.errors += wrong
         # what is missing may come from another file or a base, but nothing can be done without these
         alone = alone and not _extends(layer)
-        problems.errors += [e for e in missing if alone or problems.errors or _needed(e.path)]
+        wrong += [one for one in missing if alone or _needed(one.error.path)]
+        for path, error in wrong:
+            if not problems.spoils_in(*path):
+                problems.note(error, path)
+            prune(layer, _item(path))
         self._notes.partial |= bool(missing)
-        problems.check()
         version = layer.pop("version", None)
         if version is not None:
             where = layer.at.get("version")
             self._notes.warnings.append(f"{where}: 'version' is obsolete and has no effect: remove it")
-        layer = long_form(layer, Base(directory, self._home), problems)
-        problems.check()
-        return layer
+        return long_form(layer, Base(directory, self._home), problems)
 
     def _extended(
         self, services: Map, name: str, path: str, tree: Map, chain: tuple[tuple[str, str], ...]
@@ -155,7 +169,7 @@ class Assembler:
         """The services of a file that ``extends`` names, paths relative to that file."""
         if path not in self._others:
             try:
-                documents = self._documents(path)
+                documents = self._read(path)
             except FileInvalid as error:
                 if error.where and error.where.line:
                     raise
@@ -174,13 +188,20 @@ class Assembler:
         base = Base(self._directory, self._home)
         result = []
         for entry, where in entries.placed():
+            entry = clean(entry)
+            if isinstance(entry, Reset):
+                continue
             details = entry if isinstance(entry, Map) else Map()
             named = listed(details.get("path") if isinstance(entry, Map) else entry)
             paths = [base.path(one) for one in named]
             if path in paths or set(paths) & set(self._chain):
                 chain = [files.shown(p, self._cwd) for p in (*self._chain, path, *paths)]
-                raise _cycle("include", chain, where)
-            result.append((self._include(paths, details, path, where), where))
+                self._notes.problems.note(_cycle("include", chain, where))
+                continue
+            try:
+                result.append((self._include(paths, details, path, where), where))
+            except FileInvalid as error:
+                self._notes.problems.note(error)
         return result
 
     def _include(self, paths: list[str], details: Map, path: str, where: Where | None) -> Map:
@@ -232,6 +253,12 @@ def _extends(layer: Map) -> bool:
     return any(isinstance(entry, Map) and "extends" in entry for entry in entries)
 
 
+def _item(path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """``path`` up to the first item of a list: an item is left out as a whole."""
+    number = next((n for n, step in enumerate(path, 1) if isinstance(step, int)), len(path))
+    return path[:number]
+
+
 def _needed(path: str) -> bool:
     return ".extends" in path or path.startswith("include")
 
@@ -252,20 +279,18 @@ def _one(name: str, value: Any) -> Map:
     return result
 
 
-def _imported(included: list[tuple[Map, Where | None]], layer: Map) -> Map:
+def _imported(included: list[tuple[Map, Where | None]], layer: Map, problems: Problems) -> Map:
     """The layer with the resources of included projects added; equal definitions may meet."""
-    errors: list[ComposeError] = []
     for tree, where in included:
         for section in _SECTIONS:
             for key, value in (tree.get(section) or Map()).items():
                 if not isinstance(layer.get(section), Map):
                     layer[section] = Map()
                 if key in layer[section] and plain(layer[section][key]) != plain(value):
-                    errors.append(_conflict(section, key, where, place(tree, (section, key))))
+                    conflict = _conflict(section, key, where, place(tree, (section, key)))
+                    problems.note(conflict, (section, key))
                 layer[section].setdefault(key, value)
                 layer[section].at.setdefault(key, tree[section].at.get(key) or where)
-    if errors:
-        raise combined(errors)
     return layer
 
 

@@ -10,18 +10,19 @@ import os
 from pathlib import Path
 from typing import Any
 
-from compose.errors import UsageError, Where
-from compose.graph import CycleFound, start_order
+from compose.errors import ComposeError, UsageError, Where
+from compose.graph import CycleFound, find_cycle, start_order
 from compose.load import cache, files
 from compose.load.bind import bind
-from compose.load.canonical import EXTRA, canonical
+from compose.load.canonical import EXTRA, canonical, implied
 from compose.load.check import check
 from compose.load.env import merge_env_files
 from compose.load.interpolate import Scope
 from compose.load.layers import Assembler, Notes
+from compose.load.merge import clean
 from compose.load.problems import Problems, combined
 from compose.load.profiles import activate
-from compose.load.tree import Map
+from compose.load.tree import Map, prune
 from compose.load.validate import validate
 
 
@@ -33,20 +34,21 @@ def resolve(request: files.LoadRequest, reader: files.Reader) -> cache.Entry:
         environment["COMPOSE_PROJECT_NAME"] = source.name
     scope, notes = Scope(environment), Notes(warnings=list(source.warnings))
     tree = Assembler(reader, scope, source.directory, request.cwd, notes).project(source.files)
+    problems = notes.problems
     if notes.partial:
-        _complete(tree)
-    if scope.required:
-        raise _required(scope, source, request)
+        _complete(tree, problems)
     name = _name(source, tree)
     services = tree.get("services")
     services = services if isinstance(services, Map) else Map()
     _known(services, request.services)
     active, disabled = activate(services, source.profiles, request.services)
     tree["services"] = active
-    problems = Problems()
     merge_env_files(active, environment, reader, request.cwd, problems)
-    problems.errors += check(tree, disabled)
-    problems.check()
+    check(tree, disabled, problems)
+    _required(scope, source, request, problems)
+    if problems.errors:
+        _circle(active, problems)
+        raise _told(problems, notes)
     model = canonical(tree, name, source.directory)
     model[EXTRA] = _extra(source, notes, tuple(active), disabled)
     try:
@@ -76,11 +78,30 @@ def _name(source: files.Source, tree: Map) -> str:
     return name
 
 
-def _complete(tree: Map) -> None:
-    """Refuse a merged tree that still lacks a required attribute."""
-    missing = validate(tree)[1]
-    if missing:
-        raise combined(missing)
+def _complete(tree: Map, problems: Problems) -> None:
+    """Note what a merged tree still lacks."""
+    for path, error in validate(tree)[1]:
+        if len(path) == 4 and path[2] == "models":
+            continue  # the short form, written out
+        if not problems.spoils_in(*path):
+            problems.note(error, path)
+        prune(tree, path)
+    tree.update(clean(tree))
+
+
+def _circle(services: Map, problems: Problems) -> None:
+    """Services that depend on each other in a circle are an error of their own."""
+    waits = {name: dict.fromkeys(service.get("depends_on") or ()) for name, service in services.items()}
+    for name, service in services.items():
+        waits[name] |= {other: None for other, _ in implied(service)}
+    if cycle := find_cycle(waits):
+        problems.note(CycleFound(cycle, where=services.at.get(cycle[0])), ("services", cycle[0]))
+
+
+def _told(problems: Problems, notes: Notes) -> ComposeError:
+    error = combined(problems.errors)
+    error.warnings = tuple(_warnings(notes))
+    return error
 
 
 def _known(services: Map, named: tuple[str, ...]) -> None:
@@ -109,12 +130,13 @@ def _extra(
     }
 
 
-def _required(scope: Scope, source: files.Source, request: files.LoadRequest) -> Exception:
-    """All required variables that nobody sets; the last error carries the way out."""
-    error = combined(scope.required)
-    last = getattr(error, "errors", (error,))[-1]
-    last.hint = _env_example(source, request.cwd) or "set it in the shell or in .env"
-    return error
+def _required(scope: Scope, source: files.Source, request: files.LoadRequest, problems: Problems) -> None:
+    """Note all required variables that nobody sets; the last error carries the way out."""
+    if scope.required:
+        error = combined(scope.required)
+        last = getattr(error, "errors", (error,))[-1]
+        last.hint = _env_example(source, request.cwd) or "set it in the shell or in .env"
+        problems.errors.append(error)
 
 
 def _env_example(source: files.Source, cwd: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from compose.load import short
 from compose.load.forms import Base, Path, command, keyed, listed, pairs, texts, through
+from compose.load.merge import clean
 from compose.load.problems import Problems
 from compose.load.tree import Map, Override, Reset, Seq
 from compose.load.units import duration, format_duration, size
@@ -61,34 +62,39 @@ def _one(
         return _attributes(entry, path, base, problems, change) if isinstance(entry, Map) else entry
     try:
         return change(entry, base)
-    except ItemInvalid as error:
-        problems.add(str(error), (*path, error.index), error.where or where)
+    except ItemsInvalid as wrong:
+        for message, index, place in wrong.items:
+            problems.add(message, (*path, index), place or where)
+        return wrong.rest
     except ValueError as error:
         problems.add(str(error), path, where)
-    return entry
+    return Reset()
 
 
-class ItemInvalid(ValueError):
-    """One item of a list is wrong."""
+class ItemsInvalid(ValueError):
+    """Items of a list are wrong: (message, index, place) of each; ``rest`` is the list without them."""
 
-    def __init__(self, message: str, index: int, where: Any) -> None:
-        super().__init__(message)
-        self.index = index
-        self.where = where
+    def __init__(self, items: list[tuple[str, int, Any]], rest: Seq) -> None:
+        super().__init__(items[0][0])
+        self.items = items
+        self.rest = rest
 
 
 def _items(value: Any, change: Callable[[Any], Any]) -> Any:
     """``change`` each item of a list; a list as result stands for several items."""
     if not isinstance(value, Seq):
         return value
-    result = Seq()
+    result, wrong = Seq(), []
     for index, (item, where) in enumerate(value.placed()):
         try:
-            new = item if isinstance(item, Reset) else through(change, item)
+            new = item if isinstance(item, Reset) else through(change, clean(item))
         except ValueError as error:
-            raise ItemInvalid(str(error), index, where) from None
+            wrong.append((str(error), index, where))
+            continue
         for one in new if isinstance(new, list) else [new]:
             result.add(one, where)
+    if wrong:
+        raise ItemsInvalid(wrong, result)
     return result
 
 

@@ -29,6 +29,8 @@ def port_range(text: str) -> tuple[int, int]:
 def ports(text: str) -> list[dict[str, Any]]:
     """``[[ip:]host:]container[/protocol]``; ranges become one entry per port."""
     body, slash, protocol = text.partition("/")
+    if "[" not in body and re.fullmatch(r"[\d.]*:[\d-]*:[\d-]*:[\d-]*", body):
+        raise ValueError(f"'{text}' has four parts: write [[ip:]host:]container[/protocol]")
     protocol = protocol.lower() or "tcp"
     if slash and protocol not in ("tcp", "udp", "sctp"):
         raise ValueError(f"'{protocol}' is not a protocol: tcp, udp or sctp")

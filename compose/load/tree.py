@@ -7,7 +7,7 @@ Not here:  meaning; a Map does not know whether it is a service or a network.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from compose.errors import Where
@@ -95,6 +95,25 @@ def place(tree: Any, path: Iterable[str | int]) -> Where | None:
         else:
             break
     return found
+
+
+def prune(tree: Any, path: Sequence[str | int]) -> None:
+    """Put a ``Reset`` in the place of ``path``, so that later stages go on without what is wrong there."""
+    for step in path[:-1]:
+        tree = tree.value if isinstance(tree, Override) else tree
+        if isinstance(tree, Map) and step in tree:
+            tree = tree[str(step)]
+        elif isinstance(tree, Seq) and isinstance(step, int) and step < len(tree):
+            tree = tree[step]
+        else:
+            return
+    tree = tree.value if isinstance(tree, Override) else tree
+    if not path:
+        return
+    last: Any = path[-1]
+    inside = last < len(tree) if isinstance(tree, Seq) and isinstance(last, int) else last in tree
+    if isinstance(tree, Map | Seq) and inside:
+        tree[last] = Reset()
 
 
 def dotted(path: Iterable[str | int]) -> str:

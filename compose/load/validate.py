@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jsonschema_rs
 
@@ -31,6 +31,13 @@ _STRICT = ("depends_on", "volumes_from", "security_opt", "device_cgroup_rules", 
 Path = Sequence[str | int]
 
 
+class Finding(NamedTuple):
+    """One error and the path it makes useless."""
+
+    path: tuple[str | int, ...]
+    error: ComposeError
+
+
 @cache
 def _schemas() -> dict[str, Any]:
     bundle = schemas.bundle()
@@ -44,10 +51,10 @@ def _validator() -> Any:
     return jsonschema_rs.Draft202012Validator(_schemas()[""])
 
 
-def validate(tree: Map) -> tuple[list[ComposeError], list[ComposeError]]:
+def validate(tree: Map) -> tuple[list[Finding], list[Finding]]:
     """(what is wrong, what is missing) in ``tree``; both empty for a valid file. O(size)."""
-    wrong: list[ComposeError] = []
-    missing: list[ComposeError] = []
+    wrong: list[Finding] = []
+    missing: list[Finding] = []
     for error in _leaves(_validator().iter_errors(plain(tree))):
         if error.kind.name == "uniqueItems" and list(error.instance_path)[-1] not in _STRICT:
             continue  # the same entry twice counts once, as everywhere in merging
@@ -84,14 +91,14 @@ def _is_other_type(inner: Any, outer: Any) -> bool:
     return bool(inner.kind.name == "type")
 
 
-def _explain(error: Any, tree: Map) -> list[ComposeError]:
+def _explain(error: Any, tree: Map) -> list[Finding]:
     path: list[str | int] = list(error.instance_path)
     kind = error.kind.name
     if kind in ("additionalProperties", "unevaluatedProperties"):
-        return [_unknown(key, path, error, tree) for key in error.kind.unexpected]
+        return [Finding((*path, k), _unknown(k, path, error, tree)) for k in error.kind.unexpected]
     message, hint = _sentence(kind, error, path)
     where = place(tree, path)
-    return [FileInvalid(message, hint=hint, where=where, path=dotted(path))]
+    return [Finding(tuple(path), FileInvalid(message, hint=hint, where=where, path=dotted(path)))]
 
 
 def _sentence(kind: str, error: Any, path: Path) -> tuple[str, str]:

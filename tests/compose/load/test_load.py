@@ -180,8 +180,52 @@ def test_errors_of_one_file_come_in_one_run_in_its_order(place: Place) -> None:
     assert [str(error.where) for error in caught.value.errors] == [
         "compose.yaml:3:5",
         "compose.yaml:5:5",
+        "compose.yaml:6:3",
         "compose.yaml:7:5",
     ]
+    assert "neither an image nor a build" in caught.value.errors[2].message
+
+
+def test_errors_of_all_stages_come_in_one_run(place: Place) -> None:
+    place.write(
+        "compose.yaml",
+        "services:\n  web:\n    imag: nginx\n    ports: ['80:80:80:80']\n    networks: [fronted]\n"
+        "    depends_on: [bd]\n    restart: sometimes\n    command: $NOPE\n"
+        "  db: {image: x, user: '${WHO:?}', links: [db2]}\n  db2: {image: x, depends_on: [db]}\n"
+        "networks: {frontend: {}}\n",
+    )
+    place.write("broken.yaml", "a: [\n")
+    with pytest.raises(Several) as caught:
+        place.load(files=("compose.yaml", "broken.yaml", "missing.yaml"))
+    assert [error.path for error in caught.value.errors if error.path] == [
+        "services.web.imag",
+        "services.web.ports[0]",
+        "services.web.restart",
+        "services.db",
+        "services.db.user",
+    ]
+    assert {error.where.file for error in caught.value.errors if error.where} == {
+        "compose.yaml",
+        "broken.yaml",
+        "missing.yaml",
+    }
+    with pytest.raises(Several) as caught:
+        place.load(files=("compose.yaml",))
+    found = {error.path: error.hint for error in caught.value.errors}
+    assert found["services.web.networks.fronted"] == "did you mean 'frontend'?"
+    assert found["services.web.depends_on.bd"] == "did you mean 'db'?"
+    assert caught.value.warnings == ("compose.yaml:8:5: variable 'NOPE' is not set, an empty text is used",)
+
+
+def test_what_follows_from_an_error_is_not_told(place: Place) -> None:
+    place.write(
+        "compose.yaml",
+        "services:\n  a: {image: x, depends_on: [b], networks: [n], volumes: ['v:/v']}\n  b: text\n"
+        "networks: {n: text}\nvolumes: [v]\n",
+    )
+    with pytest.raises(Several) as caught:
+        place.load()
+    assert [error.path for error in caught.value.errors] == ["services.b", "networks.n", "volumes"]
 
 
 @pytest.mark.slow

@@ -229,7 +229,8 @@ def _dotted(path: tuple[str | int, ...]) -> str:
 
 
 def _close(name: str, known: Collection[str]) -> str:
-    close = get_close_matches(name, known, n=1)
+    # letters that changed places count as near, however short the name
+    close = get_close_matches(name, known, n=1) or [k for k in known if sorted(k) == sorted(name)]
     return f"did you mean '{close[0]}'?" if close else ""
 
 

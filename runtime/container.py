@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import dataclasses
 import errno
+import json
 import os
 import select
 import signal as signals
@@ -30,14 +31,15 @@ from runtime.cgroup.layout import find, group
 from runtime.errors import RuntimeFailure
 from runtime.kernel import processes
 from runtime.process import confinement, line
-from runtime.process.messages import receive, revive, send
+from runtime.process.messages import receive, revive, send, send_text
 from runtime.process.spawner import write_status
-from runtime.process.task import task
+from runtime.process.task import pack, task
 from runtime.process.warm import Warm
 from runtime.spec import ContainerSpec, ContainerState, ExecResult, ExecSpec, ExitRecord, from_json, to_json
 from runtime.state import Place
 
 OnExit = Callable[[str, ExitRecord], None]
+_ENTRUSTED = 6  # besides the master of a terminal
 _ADOPTION = 1.0  # seconds that living monitors have to introduce themselves
 
 
@@ -61,7 +63,10 @@ class Created:
 
 @dataclass(slots=True)
 class _Link:
-    """The connection to one monitor. ``kept``: descriptors that keep pipes and terminal alive without it."""
+    """The connection to one monitor.
+
+    kept: descriptors that keep pipes and terminal alive without it; entrusted: our duplicates of what it holds.
+    """
 
     id: str
     channel: socket.socket
@@ -70,7 +75,15 @@ class _Link:
     reply: asyncio.Future[dict[str, Any]] | None = None
     handed: list[int] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
+    entrusted: list[int] = field(default_factory=list)
     started: bool = False
+
+    def release(self) -> None:
+        """Close what is held for the monitor."""
+        fds = self.kept + self.entrusted
+        self.kept, self.entrusted = [], []
+        for fd in fds:
+            os.close(fd)
 
 
 class Runtime:
@@ -183,10 +196,10 @@ class Runtime:
     async def _request_creation(
         self, spec: ContainerSpec, passed: Sequence[int]
     ) -> tuple[_Link, dict[str, Any]]:
-        asked = task(spec, Place(self.run, self.data, spec.id))._asdict()
+        asked = pack(task(spec, Place(self.run, self.data, spec.id)))
         link, theirs = self._link(spec)
         try:
-            self._tell_spawner({"do": "create", "id": spec.id, "task": asked}, [theirs.fileno(), *passed])
+            self._tell_spawner(asked, [theirs.fileno(), *passed])
         finally:
             theirs.close()
         return link, await self._reply(link)
@@ -277,6 +290,30 @@ class Runtime:
         finally:
             ours.close()
 
+    def entrust(self, id: str, fds: Sequence[int]) -> None:
+        """Have the container's monitor hold duplicates of ``fds`` (at most 6), instead of earlier ones.
+
+        They outlive this process: the next one finds them with ``entrusted`` after ``adopt``. ``fds`` stay
+        the caller's. Nothing happens when the container neither runs nor waits at its gate.
+        """
+        link = self._links.get(id)
+        if link is None:
+            return
+        assert len(fds) <= _ENTRUSTED, "a message takes eight descriptors"
+        link.entrusted, before = [os.dup(fd) for fd in fds], link.entrusted
+        for fd in before:
+            os.close(fd)
+        self._hand_over(link)
+
+    def entrusted(self, id: str) -> list[int]:
+        """Duplicates of what was entrusted to the container's monitor; the caller's to close."""
+        link = self._links.get(id)
+        return [os.dup(fd) for fd in link.entrusted] if link else []
+
+    def _hand_over(self, link: _Link) -> None:
+        with contextlib.suppress(OSError):  # a monitor that died: the next one gets them
+            send(link.channel, {"do": "keep"}, link.entrusted)
+
     async def discard(self, id: str) -> None:
         """Take back a container that waits at its gate, such as when its network could not be had."""
         link = self._links.get(id)
@@ -351,12 +388,10 @@ class Runtime:
             link.state = from_json(ContainerState, message["state"])
             if not link.kept:
                 self._keep(link, records.read_spec(self.data, link.id))
+            if link.entrusted:
+                self._hand_over(link)
         elif "exited" in message:
-            record = from_json(ExitRecord, message["exited"])
-            link.kept, kept = [], link.kept
-            for fd in kept:
-                os.close(fd)
-            self._ended(link, record)
+            self._ended(link, from_json(ExitRecord, message["exited"]))
         elif link.reply is not None and not link.reply.done():
             link.reply.set_result(message)
 
@@ -370,17 +405,16 @@ class Runtime:
         """A monitor died or ended: answer who waits, and have its container adopted when that still runs."""
         self._drop(link, close_kept=False)
         if link.reply is not None and not link.reply.done():
+            link.release()
             link.reply.set_result({"died": True})
             return
         if not link.started or self._closing:
-            for fd in link.kept:
-                os.close(fd)
+            link.release()
             return
         self._reap(link.state.monitor)
         record = records.read(self.run, self.data, link.id).exit
         if record is not None:
-            for fd in link.kept:
-                os.close(fd)
+            link.release()
             self._ended(link, record)
             return
         self._watch_orphan(link)
@@ -418,7 +452,7 @@ class Runtime:
         link.started = True
         link.state = before.state if before else records.read(self.run, self.data, id)
         if before is not None:
-            link.exited, link.kept = before.exited, before.kept
+            link.exited, link.kept, link.entrusted = before.exited, before.kept, before.entrusted
         try:
             self._tell_spawner({"do": "adopt", "id": id}, [theirs.fileno(), *master[:1]])
         finally:
@@ -440,11 +474,11 @@ class Runtime:
         link.channel.close()
         if self._links.get(link.id) is link:
             del self._links[link.id]
-        for fd in link.handed + (link.kept if close_kept else []):
+        handed, link.handed = link.handed, []
+        for fd in handed:
             os.close(fd)
-        link.handed = []
         if close_kept:
-            link.kept = []
+            link.release()
 
     def _accept(self) -> None:
         """A monitor or a spawner that has lost its supervisor comes to us; only our own user is heard."""
@@ -479,11 +513,17 @@ class Runtime:
         id = message["monitor"]
         before = self._links.get(id)
         exited = before.exited if before else self._loop.create_future()
+        split = len(fds) - message["kept"]
+        fds, entrusted = fds[:split], fds[split:]
         link = _Link(id, guest, from_json(ContainerState, message["state"]), exited, handed=fds, started=True)
+        link.entrusted = entrusted
         spec = records.read_spec(self.data, id)
         if spec.tty and not fds and before is not None and before.kept:
             send(guest, {"do": "master"}, before.kept[:1])
             link.handed, before.kept = before.kept, []
+        if before is not None and not entrusted and before.entrusted:
+            link.entrusted, before.entrusted = before.entrusted, []
+            self._hand_over(link)
         if before is not None:
             self._drop(before)
         self._links[id] = link
@@ -515,7 +555,7 @@ class Runtime:
         if not self._closing:
             self._start_spawner()
 
-    def _tell_spawner(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+    def _tell_spawner(self, message: dict[str, Any] | bytes, fds: Sequence[int] = ()) -> None:
         """Requests are small and the spawner forks at once, so its socket is never full for long."""
         for _ in range(2):
             if self._spawner is None:
@@ -523,7 +563,8 @@ class Runtime:
             try:
                 while True:
                     try:
-                        send(self._spawner, message, fds)
+                        text = message if isinstance(message, bytes) else json.dumps(message).encode()
+                        send_text(self._spawner, text, fds)
                         return
                     except BlockingIOError:
                         select.select([], [self._spawner], [], 1.0)

@@ -89,7 +89,8 @@ def find_user(identity: Identity) -> User:
     try:
         return look_up(identity.user, identity.groups, _text("/etc/passwd"), _text("/etc/group"))
     except UnknownUser as error:
-        raise RuntimeFailure(f"unable to find user: {error}", hint="see 'user:' of the service") from None
+        text = f"unable to find user: {error}"
+        raise RuntimeFailure(text, hint="see 'user:' of the service", exit_code=1) from None
 
 
 def environment(identity: Identity, user: User) -> dict[str, str]:
@@ -214,9 +215,8 @@ def _change_directory(identity: Identity, *, last: bool) -> None:
         if last:
             raise RuntimeFailure(f"working directory '{path}': {error.strerror}") from None
     except OSError as error:
-        raise RuntimeFailure(
-            f"working directory '{path}': {error.strerror}", hint="see 'working_dir:'"
-        ) from None
+        text = f"working directory '{path}': {(error.strerror or '').lower()}"
+        raise RuntimeFailure(text, hint="see 'working_dir:'", exit_code=127) from None
 
 
 def _make_directory(path: str) -> None:

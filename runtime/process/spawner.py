@@ -4,8 +4,8 @@ Comes in:  requests of the supervisor, with descriptors.
 Goes out:  forked monitors and exec runners; a revived supervisor when it is gone.
 Not here:  what a monitor does. Standard library only: what is imported here is what each monitor weighs.
 
-Said to it: {"do": "create"|"adopt"|"exec"|"sweep"|"close", "id": ...}; the first descriptor of create,
-adopt and exec is the new process's own connection to the supervisor.
+Said to it: {"do": "adopt"|"exec"|"sweep"|"close", "id": ...}, and ``task.pack`` to create; the first descriptor
+of create, adopt and exec is the new process's own connection to the supervisor.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from runtime.kernel import processes
 from runtime.process import capture, monitor
 from runtime.process.line import Revival, lock
 from runtime.process.log import lines
-from runtime.process.messages import receive, send
-from runtime.process.task import Task
+from runtime.process.messages import receive, receive_text, send
+from runtime.process.task import CREATE, unpack
 from runtime.rootfs.decide import decide
 from runtime.spec import ContainerSpec, ContainerState, ExecSpec, from_json, to_json
 from runtime.state import Place
@@ -57,18 +57,18 @@ class Spawner:
         self.others: set[int] = set()
         self.revival: Revival | None = None
         self.closing = False
+        self.poll = select.poll()
         self.wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
 
     def serve(self) -> None:
         """Until the supervisor says close."""
+        self.poll.register(self.wake, select.POLLIN)
+        if self.channel is not None:
+            self.poll.register(self.channel, select.POLLIN)
         while not (self.closing and not self.others):
-            poll = select.poll()
-            poll.register(self.wake, select.POLLIN)
-            if self.channel is not None:
-                poll.register(self.channel, select.POLLIN)
-            ready = {fd for fd, _ in poll.poll(None if self.channel else 20)}
+            ready = {fd for fd, _ in self.poll.poll(None if self.channel else 20)}
             if self.wake in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self.wake, 4096)
@@ -81,25 +81,31 @@ class Spawner:
     def _request(self) -> None:
         assert self.channel is not None
         try:
-            message, fds = receive(self.channel)
+            text, fds = receive_text(self.channel)
         except OSError:
-            message, fds = None, []
-        if message is None:
+            text, fds = b"", []
+        if not text:
+            self.poll.unregister(self.channel)
             self.channel.close()
             self.channel = None
             return
         try:
-            self._do(message, fds)
+            if text.startswith(CREATE):
+                self._create(text, fds)
+            else:
+                self._do(json.loads(text), fds)
         finally:
             for fd in fds:
                 os.close(fd)
 
+    def _create(self, text: bytes, fds: list[int]) -> None:
+        """Fork a monitor, which reads the request: what is written here until the next fork is its burden."""
+        id = text.split(b"\0", 2)[1].decode()
+        self.monitors[self._fork(lambda: monitor.create(self._start(id, fds), unpack(text)))] = id
+
     def _do(self, message: dict[str, Any], fds: list[int]) -> None:
         verb, id = message["do"], message.get("id", "")
-        if verb == "create":
-            task = Task(**message["task"])
-            self.monitors[self._fork(lambda: monitor.create(self._start(id, fds), task))] = id
-        elif verb == "adopt":
+        if verb == "adopt":
             self._adopt(id, fds)
         elif verb == "exec":
             spec = from_json(ExecSpec, message["exec"])
@@ -200,6 +206,7 @@ class Spawner:
         found = self.revival.look()
         if found is not None:
             self.channel, self.revival = found, None
+            self.poll.register(found, select.POLLIN)
             send(found, {"spawner": os.getpid()})
         elif not self.run.is_dir():
             self.closing = True  # the project was removed by hand

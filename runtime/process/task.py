@@ -1,7 +1,7 @@
 """What a monitor knows of its container: little, because every byte of it weighs once per container.
 
 Comes in:  a ContainerSpec.
-Goes out:  a Task, which travels as JSON in the request to the spawner.
+Goes out:  a Task, and the request to the spawner that carries it.
 Not here:  the rest of the spec, which pid 1 reads for itself (``attempt``).
 """
 
@@ -12,6 +12,8 @@ from typing import NamedTuple
 from runtime.process.joins import joins
 from runtime.spec import ContainerSpec
 from runtime.state import Place
+
+CREATE = b"create\0"
 
 
 class Task(NamedTuple):
@@ -49,3 +51,16 @@ def task(spec: ContainerSpec, place: Place, *, running: bool = False) -> Task:
         spec.log_size,
         spec.log_files,
     )
+
+
+def pack(task: Task) -> bytes:
+    """The request to create: words between NULs, because reading JSON writes into hundreds of pages."""
+    words = (str(int(word)) if isinstance(word, int) else word for word in task)
+    return CREATE + "\0".join(words).encode()
+
+
+def unpack(text: bytes) -> Task:
+    """What ``pack`` made."""
+    words = text.decode().split("\0")
+    _, id, name, pid, parent, memory, stdio, tty, log, log_size, log_files = words
+    return Task(id, name, pid, parent, int(memory), stdio, tty == "1", log, int(log_size), int(log_files))

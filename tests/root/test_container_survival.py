@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -309,3 +310,101 @@ def test_a_supervisor_that_dies_before_the_gate_takes_the_container_with_it(box:
 
     assert asyncio.run(body())
     assert cgroups(box.project) == []
+
+
+ENTRUSTING = """
+import asyncio, json, socket, sys
+from pathlib import Path
+sys.path[:0] = {path!r}
+from runtime.container import Runtime
+from runtime.spec import ContainerSpec, from_json
+
+async def main():
+    run, data = Path({run!r}), Path({data!r})
+    runtime = Runtime(run, data, revive=[], on_exit=lambda id, record: None)
+    await runtime.open()
+    spec = from_json(ContainerSpec, json.loads({spec!r}))
+    await runtime.create(spec)
+    await runtime.start(spec.id)
+    first, second = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2))
+    first.bind("\\0first" + run.name)
+    runtime.entrust(spec.id, [first.fileno()])
+    second.bind("\\0second" + run.name)
+    runtime.entrust(spec.id, [second.fileno()])
+    (run / "told").write_text("[1]")
+    await asyncio.sleep(1000)
+
+asyncio.run(main())
+"""
+
+
+def test_an_entrusted_socket_outlives_the_supervisor(box: Box) -> None:
+    from runtime.spec import to_json
+
+    spec = box.spec("sleep", "100")
+    text = ENTRUSTING.format(
+        path=[ROOT], run=str(box.run), data=str(box.data), spec=json.dumps(to_json(spec))
+    )
+    script = box.run.parent / "entrusting.py"
+    script.parent.mkdir(parents=True, exist_ok=True)
+    script.write_text(text)
+    pid = spawn([sys.executable, str(script)])
+
+    async def body() -> None:
+        await until(lambda: told(box), 20)
+        await asyncio.sleep(0.05)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            with pytest.raises(ConnectionRefusedError):  # only what was entrusted last is held
+                client.sendto(b"lost", f"\0first{box.run.name}")
+            client.sendto(b"kept", f"\0second{box.run.name}")
+        async with box.opened() as runtime:
+            await runtime.adopt()
+            assert received(runtime, spec.id) == b"kept"
+            monitor = monitor_of(box, spec.id)
+            os.kill(monitor, signal.SIGKILL)
+            await replaced(box, spec.id, monitor)
+            await until(lambda: holds(box, spec.id, runtime))
+            assert runtime.entrusted("0" * 64) == []
+
+    asyncio.run(body())
+
+
+def received(runtime: Runtime, id: str) -> bytes:
+    (fd,) = runtime.entrusted(id)
+    with socket.socket(fileno=fd) as server:
+        server.setblocking(False)
+        return server.recv(100)
+
+
+def holds(box: Box, id: str, runtime: Runtime) -> bool:
+    """Whether the monitor of ``id`` has the socket that was entrusted to it."""
+    (fd,) = runtime.entrusted(id)
+    wanted = os.fstat(fd).st_ino
+    os.close(fd)
+    fds = Path(f"/proc/{monitor_of(box, id)}/fd")
+    return any(path.stat().st_ino == wanted for path in fds.iterdir() if path.exists())
+
+
+@pytest.mark.parametrize("moment", range(0, 24, 3))
+def test_a_supervisor_killed_while_it_creates_leaves_nothing_and_no_traceback(box: Box, moment: int) -> None:
+    async def body() -> None:
+        runtime = Runtime(box.run, box.data, revive=[], on_exit=lambda *_: None)
+        await runtime.open()
+        spec = box.spec("sleep", "100")
+        making = asyncio.create_task(runtime.create(spec))
+        await asyncio.sleep(moment / 1000)
+        making.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await making
+        for link in list(runtime._links.values()):
+            runtime._drop(link)
+        await until(lambda: cgroups(box.project) == [])
+        await asyncio.sleep(0.05)
+        await until(lambda: cgroups(box.project) == [])
+        await runtime.remove(spec.id)
+        await runtime.close()
+        assert (box.run / "supervisor.log").read_text() == ""
+
+    asyncio.run(body())

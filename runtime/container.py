@@ -65,7 +65,8 @@ class Created:
 class _Link:
     """The connection to one monitor.
 
-    kept: descriptors that keep pipes and terminal alive without it; entrusted: our duplicates of what it holds.
+    kept: descriptors that keep pipes and terminal alive without it.
+    entrusted: our duplicates of what it holds for us.
     """
 
     id: str

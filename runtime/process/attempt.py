@@ -65,9 +65,9 @@ def prepare(place: Place, layout: Layout, passed: Sequence[int], monitor: int) -
         introduce=lambda: _introduce(spec, record, monitor),
     )
     for directory in (order.upper, order.work, order.staging):
-        os.makedirs(directory, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
     if spec.log:
-        os.makedirs(os.path.dirname(spec.log), exist_ok=True)
+        Path(spec.log).parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(spec.log, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640))
     return order
 
@@ -96,7 +96,7 @@ def _introduce(spec: ContainerSpec, record: Path, monitor: int) -> dict[str, Any
         id=spec.id,
         name=spec.name,
         status="created",
-        pid=int(os.readlink("/proc/self")),
+        pid=int(Path("/proc/self").readlink().name),
         start_time=int(fields[19]),
         monitor=monitor,
         created_at=time.time(),

@@ -16,7 +16,10 @@ from runtime.spec import ExitRecord
 
 
 def record(status: int | None, memory: int, group: Group) -> ExitRecord:
-    """Make the record; ``memory`` is the limit in bytes or 0. The control group must still be there, its counter tells of the memory limit."""
+    """Make the record; ``memory`` is the limit in bytes or 0.
+
+    The control group must still be there, its counter tells of the memory limit.
+    """
     oom = oom_kills(group) > 0
     now = time.time()
     if status is None:

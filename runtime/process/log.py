@@ -67,7 +67,7 @@ class Log:
         try:
             self._open()
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
             self._open()
 
     def _open(self) -> None:
@@ -101,10 +101,9 @@ class Log:
         names = [self.path, *(f"{self.path}.{n}" for n in range(1, self.files))]
         for older, newer in zip(reversed(names), list(reversed(names))[1:], strict=False):
             with contextlib.suppress(FileNotFoundError):
-                os.replace(newer, older)
+                Path(newer).replace(older)
         if self.files == 1:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.path)
+            Path(self.path).unlink(missing_ok=True)
         self._open()
 
 

@@ -4,8 +4,8 @@ Comes in:  requests of the supervisor, with descriptors.
 Goes out:  forked monitors and exec runners; a revived supervisor when it is gone.
 Not here:  what a monitor does. Standard library only: what is imported here is what each monitor weighs.
 
-Said to it: {"do": "adopt"|"exec"|"sweep"|"close", "id": ...}, and ``task.pack`` to create; the first descriptor
-of create, adopt and exec is the new process's own connection to the supervisor.
+Said to it: {"do": "adopt"|"exec"|"sweep"|"close", "id": ...}, and ``task.pack`` to create; the first
+descriptor of create, adopt and exec is the new process's own connection to the supervisor.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ Source: Documentation/filesystems/overlayfs.rst.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -24,6 +24,15 @@ def data(layers: Sequence[str], upper: str, work: str) -> str:
     return f"lowerdir={lower},upperdir={escape(upper)},workdir={escape(work)},index=off"
 
 
+def features(known: Collection[str]) -> str:
+    """Options that turn off what a distribution may have turned on, as far as the kernel has ``known`` them.
+
+    Redirects and copies of metadata alone in an upper directory would make no image layer, and a redirect
+    in an image's layer must not be followed. Known: names below /sys/module/overlay/parameters.
+    """
+    return ",redirect_dir=nofollow,metacopy=off" if {"redirect_dir", "metacopy"} <= set(known) else ""
+
+
 def escape(path: str, *, colon: bool = False) -> str:
     """Quote what separates options (and, in lowerdir, layers) for overlayfs."""
     text = path.replace("\\", "\\\\").replace(",", "\\,")
@@ -36,7 +45,8 @@ def mount_overlay(layers: Sequence[str], upper: str, work: str, target: Path) ->
     When the options do not fit a page, every directory is opened and named by its descriptor's
     number, relative to /proc/self/fd: about 1000 layers fit (the kernel takes 500).
     """
-    options = data(layers, upper, work)
+    off = features(_known())
+    options = data(layers, upper, work) + off
     if len(os.fsencode(options)) < PAGE:
         mount("overlay", target, "overlay", data=options)
         return
@@ -50,4 +60,11 @@ def mount_overlay(layers: Sequence[str], upper: str, work: str, target: Path) ->
         here = Path.cwd()
         undo.callback(os.chdir, here)
         os.chdir("/proc/self/fd")
-        mount("overlay", target, "overlay", data=data(lower, up, down))
+        mount("overlay", target, "overlay", data=data(lower, up, down) + off)
+
+
+def _known() -> list[str]:
+    try:
+        return [path.name for path in Path("/sys/module/overlay/parameters").iterdir()]
+    except FileNotFoundError:
+        return []

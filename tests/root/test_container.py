@@ -494,3 +494,12 @@ def test_logs_rotate_by_size(box: Box) -> None:
     kept += whole_lines([log])
     assert kept[1:] == [str(n) for n in range(int(kept[1]), 20001)]
     assert all(path.stat().st_size <= 100_000 for path in log.parent.iterdir())
+
+
+def test_a_renamed_directory_of_the_image_is_copied_and_not_redirected(box: Box) -> None:
+    script = "mkdir /a; mv /etc /moved 2>/dev/null; grep ' / overlay' /proc/self/mounts"
+    _, output = box.finished("sh", "-c", script)
+    assert "redirect_dir=on" not in output
+    assert "metacopy=on" not in output
+    if Path("/sys/module/overlay/parameters/metacopy").exists():
+        assert "redirect_dir=nofollow" in output

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from runtime.kernel.mounts import Mount as Flag
 from runtime.rootfs.decide import SAFE, CgroupMount, MountOp, decide, propagation, tmpfs_options
-from runtime.rootfs.overlay import data
+from runtime.rootfs.overlay import data, features
 from runtime.spec import ContainerSpec, Mount, Namespaces
 
 SPEC = ContainerSpec(id="1" * 64, name="box", argv=("true",), layers=("/low", "/high"))
@@ -91,3 +91,8 @@ def test_propagation_is_private_unless_a_mount_asks() -> None:
 def test_the_top_layer_is_named_first_and_separators_are_quoted() -> None:
     text = data(["/low", "/a:b,c"], "/up,per", "/work")
     assert text == "lowerdir=/a\\:b\\,c:/low,upperdir=/up\\,per,workdir=/work,index=off"
+
+
+def test_what_a_distribution_turns_on_is_turned_off_where_the_kernel_has_it() -> None:
+    assert features(["index", "redirect_dir", "metacopy"]) == ",redirect_dir=nofollow,metacopy=off"
+    assert features(["index"]) == ""

@@ -188,6 +188,7 @@ def attached(scope: Scope, loaded: "Loaded", arguments: Mapping[str, Any], wish:
         prefix=wish.prefix,
         colour=wish.colour,
         times=wish.times,
+        split=True,
     )
     directory = scope.places.project_data(loaded.project.name) / "logs"
     with Follower(directory, wanted=lambda name: name in printer.shown) as follower:
@@ -307,7 +308,7 @@ class _Stay:
                 self.printer.lines(self.follower.lines())
             if container.name in self.printer.shown:
                 self.printer.lines(self.follower.last_words(container.name))
-            self.printer.ended(container.name, ending_text(container))
+                self.printer.ended(container.name, ending_text(container))
             self._judge(container, 255 if end.code is None else end.code)
 
     def _judge(self, container: Container, code: int) -> None:

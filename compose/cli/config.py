@@ -91,7 +91,10 @@ def _rendered(model: Mapping[str, Any], format: str) -> str:
 
 
 def without_nulls(shown: dict[str, Any]) -> dict[str, Any]:
-    """The YAML form leaves ``command`` and ``entrypoint`` out where they are null, as docker compose does."""
+    """The YAML form leaves ``command`` and ``entrypoint`` out where they are null, and an empty ``ipam``.
+
+    The sections stand in docker compose's order, services before what they refer to.
+    """
     services = {
         name: {
             key: item
@@ -100,7 +103,13 @@ def without_nulls(shown: dict[str, Any]) -> dict[str, Any]:
         }
         for name, service in shown.get("services", {}).items()
     }
-    return {key: services if key == "services" else item for key, item in shown.items()}
+    networks = {
+        name: {key: item for key, item in network.items() if item or key != "ipam"}
+        for name, network in shown.get("networks", {}).items()
+    }
+    parts = {**shown, "services": services, "networks": networks}
+    order = ("name", "services", "networks", "volumes", "secrets", "configs")
+    return {key: parts[key] for key in (*order, *shown) if key in shown}
 
 
 def _hashes(loaded: "Loaded", wanted: str) -> str:

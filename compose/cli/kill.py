@@ -21,7 +21,7 @@ def run(
     """Force stop service containers"""
     if not is_signal(signal):
         raise UsageError(f"unknown signal '{signal}'", hint="a name such as SIGTERM or HUP, or a number")
-    there = [c for c in chosen(scope, services) if c.running or c.status == "restarting"]
+    there = [c for c in chosen(scope, services, oneoff=True) if c.running or c.status == "restarting"]
     if scope.dry_run:
         from compose.cli import plans
 

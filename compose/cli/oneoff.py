@@ -42,7 +42,7 @@ def pairs(flag: str, given: Texts) -> dict[str, str]:
 
 
 def environment(scope: Scope, given: Texts, files: Texts) -> dict[str, str | None]:
-    """Variables of ``--env-from-file`` and, over them, ``-e``; a name alone takes the caller's value."""
+    """Variables of ``--env-from-file`` and, over them, ``-e``; a name alone takes the caller's, if any."""
     found: dict[str, str | None] = {}
     for path in files:
         try:
@@ -52,7 +52,8 @@ def environment(scope: Scope, given: Texts, files: Texts) -> dict[str, str | Non
             raise UsageError(f"there is no file '{path}'") from None
     for text in given:
         name, equals, value = text.partition("=")
-        found[name] = value if equals else os.environ.get(name)
+        if equals or name in os.environ:
+            found[name] = value if equals else os.environ[name]
     return found
 
 
@@ -172,11 +173,11 @@ class _Stay:
         self.shown = display("quiet")
 
     def code(self) -> int:
-        """The exit code; prints the container's name when it was left running in the background."""
+        """The exit code; prints the container's id when it was left running in the background."""
         self.shown.close()
         result = self.courier.result or {}
         if "name" in result:
-            print(result["name"])
+            print(self.id or result["name"])
         return int(result.get("code", 1))
 
     def pass_on(self, number: int) -> None:

@@ -1,7 +1,7 @@
 """Print lines of containers: prefix, colour, time; one colour per service, prefixes aligned.
 
 Comes in:  Lines of ``engine.logs``, the names to show for the containers.
-Goes out:  bytes on standard output and, for what the program wrote to its standard error, on ours.
+Goes out:  bytes on standard output and, with ``split``, on standard error what was written to it.
 """
 
 import sys
@@ -17,6 +17,7 @@ class Printer:
     """Prints for a set of containers that may grow.
 
     shown: what stands in the prefix, by container name; services: by container name, for the colours.
+    split: keep the two streams apart, as an attached ``up`` does and ``logs`` does not.
     """
 
     def __init__(
@@ -27,11 +28,13 @@ class Printer:
         prefix: bool = True,
         colour: bool = True,
         times: bool = False,
+        split: bool = False,
     ) -> None:
         self.shown = dict(shown)
         self.services = dict(services)
         self.prefix = prefix
         self.times = times
+        self.split = split
         self.colour = colour and report.colourful(sys.stdout)
         self._prefixes: dict[str, bytes] = {}
         self._order: list[str] = sorted(set(services.values()))
@@ -49,7 +52,7 @@ class Printer:
     def lines(self, lines: Iterable[Line]) -> None:
         """Print ``lines``, those of standard output and standard error in their order."""
         for line in lines:
-            out = sys.stderr if line.stream == "stderr" else sys.stdout
+            out = sys.stderr if self.split and line.stream == "stderr" else sys.stdout
             time = line.time.encode() + b" " if self.times else b""
             out.buffer.write(self._prefix(line.name) + time + line.text + b"\n")
             if out is sys.stderr:

@@ -117,6 +117,7 @@ def _row(container: Any, now: float, *, whole: bool) -> dict[str, Any]:
         "Publishers": ports,
         "RunningFor": humane.duration(now - created) + " ago",
         "Service": container.service,
+        "Size": "0B",
         "State": container.status,
         "Status": containers.status_line(container, now),
     }

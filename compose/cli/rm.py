@@ -20,7 +20,7 @@ def run(
     ] = False,
 ) -> int:
     """Remove stopped service containers"""
-    going = [c for c in chosen(scope, services, oneoff=True) if stop or not c.running]
+    going = [c for c in chosen(scope, services) if stop or not c.running]
     names = [c.name for c in going]
     if scope.dry_run:
         from compose.cli import plans

@@ -13,7 +13,7 @@ INTERSPERSED = False
 Command = Annotated[Texts, Argument("[COMMAND] [ARGS...]")]
 CapAdd = Annotated[Texts, Option("--cap-add", metavar="CAP", help="Add Linux capabilities")]
 CapDrop = Annotated[Texts, Option("--cap-drop", metavar="CAP", help="Drop Linux capabilities")]
-Detach = Annotated[bool, Option("-d", "--detach", help="Run in background and print container name")]
+Detach = Annotated[bool, Option("-d", "--detach", help="Run in background and print container ID")]
 Entrypoint = Annotated[
     str, Option("--entrypoint", metavar="COMMAND", help="Override the entrypoint of the image")
 ]

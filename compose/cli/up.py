@@ -29,6 +29,7 @@ AbortOnContainerFailure = Annotated[
 AlwaysRecreateDeps = Annotated[bool, Option("--always-recreate-deps", help="Recreate dependent containers")]
 Attach = Annotated[Texts, Option("--attach", metavar="SERVICE", help="Attach to these services only")]
 AttachDependencies = Annotated[bool, Option("--attach-dependencies", help="Attach to dependencies as well")]
+Menu = Annotated[bool, Option("--menu", help="Accepted; there is no menu of shortcuts", hidden=True)]
 Detach = Annotated[bool, Option("-d", "--detach", help="Run containers in the background")]
 ExitCodeFrom = Annotated[
     str,
@@ -61,6 +62,7 @@ def run(
     detach: Detach = False,
     exit_code_from: ExitCodeFrom = "",
     force_recreate: Force = False,
+    menu: Menu = False,
     no_attach: NoAttach = (),
     no_build: NoBuild = False,
     no_color: NoColor = False,

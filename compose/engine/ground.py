@@ -74,6 +74,12 @@ def _bind(source: str, *, make: bool, service: str) -> None:
 def _write(file: File, project: Project | None, service: str) -> None:
     table = getattr(project, file.kind) if project is not None else {}
     item = table.get(file.source)
+    if item is not None and item.environment and item.content is None:
+        what = f'{file.kind[:-1]} "{file.source}"'
+        raise ComposeError(
+            f'environment variable "{item.environment}" required by {what} is not set',
+            hint=f"set it: {item.environment}=... pycompose up",
+        )
     if item is None or item.content is None:
         raise ComposeError(
             f"service '{service}': the content of {file.kind[:-1]} '{file.source}' is not known any more",

@@ -98,6 +98,7 @@ class Keeper:
             self.shop.emit(warning(f"{self.name}: {text}"))
         try:
             self.ports = self.shop.attachments.plug(self.launch, created.netns)
+            self.shop.runtime.entrust(self.id, self.shop.attachments.sockets(self.launch))
         except BaseException:
             await self.discard()
             raise
@@ -163,6 +164,8 @@ class Keeper:
         if signum == signal.SIGKILL:
             self._cancel_restart()
             self.stopped = True
+            if not self.running:
+                self._save()
         await self._signal(signum)
 
     async def _signal(self, signum: int) -> None:

@@ -142,7 +142,7 @@ class ProjectMachine:
             await self.changed()
         if keeper.exit.code != 0:
             raise ComposeError(
-                f"service '{service}' didn't complete successfully: exit {_code(keeper.exit)}",
+                f'service "{service}" didn\'t complete successfully: exit {_code(keeper.exit)}',
                 hint=_why(keeper) or f"see 'pycompose logs {service}'",
             )
 
@@ -330,7 +330,9 @@ class ProjectMachine:
             keeper = self.keepers[launch.spec.id] = Keeper(launch, self.shop, facts(path.parent))
             state = states.get(launch.spec.id)
             if state is not None and state.status in ("running", "paused"):
-                self.attachments.adopt(launch, Path(f"/proc/{state.pid}/ns/net"))
+                held = self.runtime.entrusted(launch.spec.id)
+                self.attachments.adopt(launch, Path(f"/proc/{state.pid}/ns/net"), held)
+                self.runtime.entrust(launch.spec.id, self.attachments.sockets(launch))
                 keeper.resume(state.started_at)
             else:
                 keeper.exit = state.exit if state is not None else None

@@ -14,6 +14,8 @@ from compose.plan.reconcile import waits_of
 from compose.plan.steps import Builder, Kind, Plan, Step
 from schemas.frozen import dataclass
 
+ALIVE = ("running", "paused", "restarting")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownOptions:
@@ -83,7 +85,7 @@ def remove(
     volumes: their anonymous volumes go too, said by the reason ``rm -v``.
     """
     out = Builder()
-    going = [c for c in containers if stop_first or c.status not in ("running", "paused")]
+    going = [c for c in containers if stop_first or c.status not in ALIVE]
     _stop_and_remove(out, going, timeout, "rm -v" if volumes else "rm")
     return Plan(steps=tuple(out.steps))
 
@@ -126,7 +128,7 @@ def _stop_all(
         done.add(service)
         after = tuple(steps[c.id] for c in containers if c.service in dependents and c.id in steps)
         for c in containers:
-            if c.service == service and c.status in ("running", "paused"):
+            if c.service == service and c.status in ALIVE:
                 steps[c.id] = out.add(
                     Step(
                         kind=Kind.STOP,

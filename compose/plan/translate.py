@@ -298,7 +298,7 @@ def _labels(project: Project, service: Service, number: int, image: ImageFacts) 
         label.DEPENDS_ON: ",".join(depends),
         label.WORKING_DIR: project.working_dir,
         label.CONFIG_FILES: ",".join(project.files),
-        label.ENVIRONMENT_FILE: ",".join(project.env_files),
+        **({label.ENVIRONMENT_FILE: ",".join(project.env_files)} if project.env_files else {}),
     }
 
 

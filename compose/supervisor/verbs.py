@@ -8,8 +8,10 @@ Not here:  decisions (``compose.plan``), effects (``compose.engine``).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import signal
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +35,8 @@ from compose.plan.steps import Plan
 from compose.plan.translate import signal_number
 from runtime.spec import from_json
 from runtime.state import write_json
+
+SETTLED = 0.5  # seconds a container without a health check must have run to count as up
 
 
 @dataclass(slots=True)
@@ -141,7 +145,7 @@ async def _until_up(call: Call, keeper: Keeper) -> None:
             call.emit(step("container", keeper.name, "Healthy"))
         return
     assert machine.project is not None
-    while not keeper.running:
+    while (left := keeper.started_at + SETTLED - time.time() if keeper.running else None) is None or left > 0:
         if not keeper.active:
             code = keeper.exit.code if keeper.exit else None
             if code == 0 and _awaited_to_end(machine.project, keeper.launch.service):
@@ -150,7 +154,8 @@ async def _until_up(call: Call, keeper: Keeper) -> None:
                 f"container {keeper.name} exited ({code})",
                 hint=f"see 'pycompose logs {keeper.launch.service}'",
             )
-        await machine.changed()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(machine.changed(), left)
 
 
 async def down(call: Call) -> dict[str, Any]:
@@ -159,7 +164,7 @@ async def down(call: Call) -> dict[str, Any]:
         call.adopt_project()
         assert call.machine.project is not None
         options = _options(teardown.DownOptions, call.arguments.get("options"))
-        plan = teardown.down(call.machine.project, call.observe(), options)
+        plan = teardown.down(call.machine.project, _as_kept(call), options)
         _tell_orphans(call, plan)
         await execute(plan, call.machine, call.emit, keep_going=True)
         if not call.machine.keepers:
@@ -206,7 +211,7 @@ async def remove(call: Call) -> dict[str, Any]:
     """``rm``; arguments: services, stop, volumes, timeout."""
     async with call.alone():
         plan = teardown.remove(
-            _chosen(call, oneoff=True),
+            _chosen(call),
             stop_first=bool(call.arguments.get("stop")),
             timeout=call.arguments.get("timeout"),
             volumes=bool(call.arguments.get("volumes")),
@@ -218,8 +223,8 @@ async def remove(call: Call) -> dict[str, Any]:
 async def kill(call: Call) -> dict[str, Any]:
     """Send a signal at once, whatever else is under way; arguments: services or ids, signal."""
     number = signal_number(str(call.arguments.get("signal") or "SIGKILL"))
-    ids = call.arguments.get("ids") or [c.id for c in _chosen(call)]
-    keepers = [k for k in call.machine.keepers.values() if k.id in ids and k.running]
+    ids = call.arguments.get("ids") or [c.id for c in _chosen(call, oneoff=True)]
+    keepers = [k for k in call.machine.keepers.values() if k.id in ids and k.active]
     with call.listening():
         for keeper in keepers:
             call.emit(step("container", keeper.name, "Killing"))
@@ -285,9 +290,22 @@ def _tell_orphans(call: Call, plan: Plan) -> None:
 
 
 def _chosen(call: Call, *, oneoff: bool = False) -> list[Container]:
-    found = call.observe().containers
+    found = _as_kept(call).containers
     wanted = [c for c in found if (oneoff or not c.oneoff) and (not call.names or c.service in call.names)]
     return sorted(wanted, key=lambda c: (c.service, c.number))
+
+
+def _as_kept(call: Call) -> Observed:
+    """What is on disk, but a container that ended a moment ago and will be started again is "restarting"."""
+    seen = call.observe()
+    active = {keeper.id for keeper in call.machine.keepers.values() if keeper.active}
+    return dataclasses.replace(
+        seen,
+        containers=tuple(
+            dataclasses.replace(c, status="restarting") if c.id in active and c.status == "exited" else c
+            for c in seen.containers
+        ),
+    )
 
 
 Verb = Callable[[Call], Awaitable[dict[str, Any]]]

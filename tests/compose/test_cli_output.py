@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compose.cli import humane, yaml_text
+from compose.cli.config import without_nulls
 from compose.cli.containers import ports_text
 from compose.cli.table import table, templated
 from compose.errors import UsageError
@@ -143,3 +144,16 @@ def test_yaml_is_in_block_style_with_indented_lists() -> None:
         "services:\n  web:\n    command:\n      - sh\n      - -c\n      - echo $$HOME\n"
         "    ports:\n      - target: 80\n    x: {}\n"
     ).replace("- -c", '- "-c"')
+
+
+def test_the_yaml_of_config_has_the_sections_in_their_order_and_no_empty_ipam() -> None:
+    model = {
+        "name": "shop",
+        "networks": {"default": {"ipam": {}, "name": "shop_default"}, "n": {"ipam": {"driver": "x"}}},
+        "services": {"web": {"command": None, "image": "a"}},
+        "volumes": {},
+    }
+    shown = without_nulls(model)
+    assert list(shown) == ["name", "services", "networks", "volumes"]
+    assert shown["networks"] == {"default": {"name": "shop_default"}, "n": {"ipam": {"driver": "x"}}}
+    assert shown["services"] == {"web": {"image": "a"}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from compose.model.service import Condition, Dependency, NetworkAttachment, Serv
 from compose.plan.fingerprint import network_hash, service_hash
 from compose.plan.observed import CONFIG_HASH, DEPENDS_ON, NETWORK, PROJECT, VOLUME, Container, Observed
 from compose.plan.reconcile import UpOptions, reconcile
-from compose.plan.teardown import DownOptions, down, restart, stop
+from compose.plan.teardown import DownOptions, down, remove, restart, stop
 
 NETWORKS = {"default": Network(key="default", name="shop_default")}
 
@@ -204,6 +205,13 @@ def test_restart_stops_in_reverse_and_starts_in_order() -> None:
     plan = restart(p, ["db", "web"], there.containers, None)
     assert [f"{s.kind} {s.service}" for s in plan.steps] == ["stop web", "stop db", "start db", "start web"]
     assert len(stop(there.containers, None).steps) == 2
+
+
+def test_a_container_that_waits_for_its_restart_is_stopped_too() -> None:
+    p = project(service("web"))
+    waiting = dataclasses.replace(running(p, "web"), status="restarting")
+    assert [s.kind for s in stop([waiting], None).steps] == ["stop"]
+    assert not remove([waiting], stop_first=False, timeout=None).steps
 
 
 def test_scale_and_dependencies_do_not_change_the_fingerprint() -> None:

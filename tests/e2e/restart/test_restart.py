@@ -27,3 +27,18 @@ def test_unless_stopped_comes_back_after_a_kill_and_stays_down_after_stop(stack:
     stack("stop", "stays")
     time.sleep(0.5)
     assert stack.ps()["stays-1"]["State"] == "exited"
+
+
+def test_what_waits_for_its_restart_can_be_stopped_and_killed(stack: Stack) -> None:
+    for verb in ("stop", "kill"):
+        stack("up", "-d", "again")
+        until(lambda: stack.ps()["again-1"]["State"] == "restarting")
+        stack(verb, "again")
+        time.sleep(1)
+        assert stack.ps()["again-1"]["State"] == "exited"
+
+
+def test_wait_does_not_take_a_crash_for_a_start(stack: Stack) -> None:
+    done = stack("up", "-d", "--wait", "once", check=False)
+    assert done.returncode == 1
+    assert "once-1 exited (6)" in done.stderr

@@ -27,6 +27,7 @@ from typing import Any
 
 from runtime.cgroup.devices import DEFAULT
 from runtime.cgroup.layout import find
+from runtime.cgroup.leave import leave
 from runtime.cgroup.writes import writes
 from runtime.kernel import processes
 from runtime.process import capture, monitor
@@ -250,6 +251,7 @@ def main(arguments: Sequence[str]) -> int:
     channel.set_inheritable(False)
     processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
     processes.set_name("pycompose-spawn")
+    leave()  # and with it every monitor
     _warm_up()
     task, _ = receive(channel)
     if task is None:

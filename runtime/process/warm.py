@@ -15,10 +15,13 @@ from runtime.process.fresh import start
 class Warm:
     """A spawner process that imports while its supervisor does, about 50 ms."""
 
-    def __init__(self) -> None:
+    def __init__(self, stderr: int | None = None) -> None:
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.process = start("runtime.process.spawner", [str(theirs.fileno())], fds=(theirs.fileno(),))
-        theirs.close()
+        fds = (theirs.fileno(),)
+        try:
+            self.process = start("runtime.process.spawner", [str(fds[0])], fds=fds, stderr=stderr)
+        finally:
+            theirs.close()
 
     def cancel(self) -> None:
         """It is not needed: it ends when its connection closes."""

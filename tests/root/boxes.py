@@ -86,7 +86,7 @@ class Box:
 
 async def kill(runtime: Runtime, id: str) -> None:
     """SIGKILL a container and wait for its end, if it runs."""
-    link = runtime._links.get(id)
+    link = runtime._links.by_id.get(id)
     if link is not None and link.started:
         await runtime.signal(id, 9)
         await runtime.wait(id)
@@ -116,4 +116,5 @@ def whole_lines(paths: Iterable[Path]) -> list[str]:
 
 def cgroups(project: str) -> list[str]:
     """The control group directories of a project that are there."""
-    return [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/pycompose/{project}")]
+    top = Path("/sys/fs/cgroup")
+    return [str(path) for root in (top, *top.iterdir()) if (path := root / "pycompose" / project).is_dir()]

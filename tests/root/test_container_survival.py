@@ -17,6 +17,7 @@ from boxes import Box, cgroups, kill, until, whole_lines
 
 from runtime import state as records
 from runtime.container import Runtime
+from runtime.errors import RuntimeFailure
 from runtime.spec import ContainerState, ExecSpec, ExitRecord
 
 pytestmark = pytest.mark.root
@@ -90,8 +91,8 @@ def test_a_killed_spawner_is_replaced(box: Box) -> None:
             spec = box.spec("sh", "-c", "while [ ! -e /go ]; do sleep 0.02; done; exit 6")
             await runtime.create(spec)
             state = await runtime.start(spec.id)
-            assert runtime._spawned is not None
-            os.kill(runtime._spawned.pid, signal.SIGKILL)
+            assert runtime._spawner.process is not None
+            os.kill(runtime._spawner.process.pid, signal.SIGKILL)
             result = await runtime.execute(spec.id, ExecSpec(argv=("echo", "probe")))
             assert result.output == "probe\n"
             other = box.spec("true")
@@ -110,8 +111,8 @@ def test_spawner_and_monitor_killed_together(box: Box) -> None:
             spec = box.spec("sh", "-c", "while [ ! -e /go ]; do sleep 0.02; done; exit 8")
             await runtime.create(spec)
             state = await runtime.start(spec.id)
-            assert runtime._spawned is not None
-            os.kill(runtime._spawned.pid, signal.SIGKILL)
+            assert runtime._spawner.process is not None
+            os.kill(runtime._spawner.process.pid, signal.SIGKILL)
             os.kill(state.monitor, signal.SIGKILL)
             await replaced(box, spec.id, state.monitor)
             Path(f"/proc/{state.pid}/root/go").touch()
@@ -300,8 +301,8 @@ def test_a_supervisor_that_dies_before_the_gate_takes_the_container_with_it(box:
         await runtime.open()
         spec = box.spec("sleep", "100")
         created = await runtime.create(spec)
-        for link in list(runtime._links.values()):
-            runtime._drop(link)
+        for link in list(runtime._links.by_id.values()):
+            runtime._links.drop(link)
         pid = created.state.pid
         await until(lambda: not records.start_time(pid))
         await runtime.remove(spec.id)
@@ -310,6 +311,29 @@ def test_a_supervisor_that_dies_before_the_gate_takes_the_container_with_it(box:
 
     assert asyncio.run(body())
     assert cgroups(box.project) == []
+
+
+def test_a_spawner_that_cannot_run_is_named_and_not_started_for_ever(box: Box) -> None:
+    async def body() -> None:
+        async with box.opened() as runtime:
+            held = box.run / "spawner.lock"
+            held.unlink()
+            held.mkdir()
+            assert runtime._spawner.process is not None
+            os.kill(runtime._spawner.process.pid, signal.SIGKILL)
+            errors = set()
+            for _ in range(8):
+                with pytest.raises(RuntimeFailure) as caught:
+                    await runtime.create(box.spec("true"))
+                errors.add(caught.value.message)
+            assert "the process that starts containers ends as soon as it is started" in errors
+            assert "Is a directory" in (box.run / "supervisor.log").read_text()
+            held.rmdir()
+            await until(lambda: runtime._spawner.channel is not None)
+            record, _ = await box.finish(runtime, box.spec("true"))
+            assert record.code == 0
+
+    asyncio.run(body())
 
 
 ENTRUSTING = """
@@ -398,8 +422,8 @@ def test_a_supervisor_killed_while_it_creates_leaves_nothing_and_no_traceback(bo
         making.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await making
-        for link in list(runtime._links.values()):
-            runtime._drop(link)
+        for link in list(runtime._links.by_id.values()):
+            runtime._links.drop(link)
         await until(lambda: cgroups(box.project) == [])
         await asyncio.sleep(0.05)
         await until(lambda: cgroups(box.project) == [])

@@ -46,9 +46,11 @@ def main(words: list[str]) -> int:
 def _supervise(project: str | int, answer: Answer) -> int:
     """Warm up, learn the project (an int is the pipe to read it from), take its lock, serve."""
     sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]  # asyncio does without; 15 ms
+    from runtime.cgroup.leave import leave
     from runtime.process.warm import Warm
 
     warm = Warm()
+    leave()
     if isinstance(project, int):
         import compose.supervisor.server  # noqa: F401  the long imports, while the command reads the file
 

@@ -9,6 +9,7 @@ import pytest
 
 from runtime.cgroup import apply, devices
 from runtime.cgroup.layout import Layout, group, parse
+from runtime.cgroup.leave import leave
 from runtime.cgroup.writes import weight, writes
 from runtime.spec import Limits, Throttle
 
@@ -146,3 +147,32 @@ def test_the_device_program_says_what_the_rules_say() -> None:
     assert not allowed(program, 1, 8, 1, 4)
     assert not allowed(program, 2, 10, 200, 2)
     assert allowed(devices.program(devices.EVERYTHING), 1, 259, 0, 7)
+
+
+def hierarchy(directory: Path, own: str) -> tuple[str, str]:
+    directory.mkdir(parents=True)
+    (directory / "cgroup.procs").touch()
+    (directory / "own").write_text(own)
+    return str(directory), str(directory / "own")
+
+
+def test_a_process_leaves_the_service_that_started_it(tmp_path: Path) -> None:
+    root, own = hierarchy(tmp_path / "pure", "0::/system.slice/cron.service\n")
+    assert leave(root, own)
+    assert Path(root, "cgroup.procs").read_text() == "0"
+
+
+def test_on_a_hybrid_machine_it_leaves_the_unified_hierarchy(tmp_path: Path) -> None:
+    unified, own = hierarchy(tmp_path / "unified", "4:memory:/\n0::/user.slice\n")
+    assert leave(str(tmp_path), own)
+    assert Path(unified, "cgroup.procs").read_text() == "0"
+
+
+def test_a_process_stays_at_the_root_in_a_container_and_without_version_2(tmp_path: Path) -> None:
+    at_root, own = hierarchy(tmp_path / "root", "0::/\n")
+    assert not leave(at_root, own)
+    inside, own = hierarchy(tmp_path / "inside", "0::/init\n")
+    Path(inside, "cgroup.type").write_text("domain\n")
+    assert not leave(inside, own)
+    assert Path(inside, "cgroup.procs").read_text() == ""
+    assert not leave(str(tmp_path / "nothing"), own)

@@ -7,6 +7,7 @@ Goes out:  effects by ``netns``; the files that are bound into the container's /
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,14 +50,22 @@ class Attachments:
             self._write_etc(launch, endpoints)
         return published(ports)
 
-    def adopt(self, launch: Launch, namespace: Path) -> None:
-        """Take over a running container: its ports are held again, its names answered again."""
-        if not launch.endpoints:
-            return
-        connection = self.networks.adopt(launch.spec.id)
+    def sockets(self, launch: Launch) -> tuple[int, ...]:
+        """Descriptors of its name server; kept by another process, no question is lost in a takeover."""
+        return self.server.sockets(launch.spec.id)
+
+    def adopt(self, launch: Launch, namespace: Path, held: Sequence[int]) -> None:
+        """Take over a running container: its ports are held again, its names answered again.
+
+        held: what ``sockets`` gave to the supervisor before us; ours from now on.
+        """
+        connection = self.networks.adopt(launch.spec.id) if launch.endpoints else None
         self.tell()
         if connection is not None:
-            self._answer_names(launch, namespace, connection.endpoints)
+            self._answer_names(launch, namespace, connection.endpoints, held)
+        else:
+            for number in held:
+                os.close(number)
 
     def unplug(self, launch: Launch, *, for_good: bool = False) -> None:
         """Free addresses and ports; the links go with the namespace. Idempotent.
@@ -80,9 +89,11 @@ class Attachments:
         self.server.close()
         self.networks.close()
 
-    def _answer_names(self, launch: Launch, namespace: Path, endpoints: Sequence[Endpoint]) -> None:
+    def _answer_names(
+        self, launch: Launch, namespace: Path, endpoints: Sequence[Endpoint], held: Sequence[int] = ()
+    ) -> None:
         names = [endpoint.spec.network for endpoint in endpoints]
-        self.server.attach(launch.spec.id, namespace, names, dns=launch.dns)
+        self.server.attach(launch.spec.id, namespace, names, dns=launch.dns, held=held)
 
     def _write_etc(self, launch: Launch, endpoints: Sequence[Endpoint]) -> None:
         """Fill the files in place: they are bound into the container already."""

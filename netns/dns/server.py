@@ -89,16 +89,26 @@ class Server:
         self._exchanges: set[Exchange] = set()
 
     def attach(
-        self, container: str, netns: Path, networks: Sequence[str], *, dns: Sequence[str] = ()
+        self,
+        container: str,
+        netns: Path,
+        networks: Sequence[str],
+        *,
+        dns: Sequence[str] = (),
+        held: Sequence[int] = (),
     ) -> None:
         """Serve ``container`` from now on; its loopback must be up. Replaces an earlier attachment.
 
         networks: in the order in which they are asked. dns: nameservers of the service, "" for the host's.
+        held: what ``sockets`` gave to a process before us, ours now: what waits in them is answered.
         Raises NetworkFailure when the kernel refuses.
         """
         self.detach(container)
         try:
-            datagrams, streams = open_sockets(netns)
+            if held:
+                datagrams, streams = (socket.socket(fileno=number) for number in held)
+            else:
+                datagrams, streams = open_sockets(netns)
         except OSError as error:
             raise NetworkFailure(f"no name server for container {container[:12]}: {error.strerror}") from None
         self._clients[container] = Client(self, datagrams, streams, tuple(networks), tuple(dns))

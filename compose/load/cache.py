@@ -93,7 +93,7 @@ def keep(store: Path, request: LoadRequest, entry: Entry) -> None:
 def _name(request: LoadRequest) -> str:
     parts = [
         VERSION, _edition(), request.files, request.project_name, request.project_directory,
-        request.env_files, request.profiles, request.cwd, sorted(request.services),
+        request.env_files, request.profiles, request.cwd, sorted(request.services), request.omit,
     ]  # fmt: skip
     return digest(json.dumps(parts).encode("utf-8", "surrogatepass")) + ".json"
 

@@ -9,7 +9,7 @@ Source: docker compose 2.40, ``config --format json``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from compose.load.tree import Map, plain
@@ -18,19 +18,24 @@ EXTRA = "x-pycompose"
 _SECTIONS = ("networks", "volumes", "configs", "secrets")
 
 
-def canonical(tree: Map, name: str, directory: str) -> dict[str, Any]:
-    """The model of the active services of ``tree``, which has passed ``check``."""
+def canonical(tree: Map, name: str, directory: str, omit: Collection[str] = ()) -> dict[str, Any]:
+    """The model of the active services of ``tree``, which has passed ``check``.
+
+    omit: with "normalize", nothing is filled in that follows from elsewhere: default network, build
+          defaults, implied dependencies, names of resources.
+    """
+    normalize = "normalize" not in omit
     model: dict[str, Any] = {"name": name}
     model |= {key: plain(value) for key, value in tree.items() if key.startswith("x-")}
-    model["services"] = {
-        key: _service(plain(entry), directory) for key, entry in (tree.get("services") or {}).items()
-    }
+    services = (tree.get("services") or {}).items()
+    model["services"] = {key: _service(plain(one), directory, normalize=normalize) for key, one in services}
     for section in _SECTIONS:
         used = _used(section, model["services"])
         declared = tree.get(section) or {}
         entries = {key: plain(declared.get(key)) or {} for key in (*declared, *sorted(used)) if key in used}
         if entries:
-            model[section] = {key: _resource(section, key, entry, name) for key, entry in entries.items()}
+            prefix = name if normalize else ""
+            model[section] = {key: _resource(section, key, one, prefix) for key, one in entries.items()}
     used = {key for entry in model["services"].values() for key in entry.get("models") or ()}
     models = {key: plain(entry) for key, entry in (tree.get("models") or {}).items() if key in used}
     if models:
@@ -38,18 +43,23 @@ def canonical(tree: Map, name: str, directory: str) -> dict[str, Any]:
     return model
 
 
-def _service(entry: dict[str, Any], directory: str) -> dict[str, Any]:
+def _service(entry: dict[str, Any], directory: str, *, normalize: bool) -> dict[str, Any]:
     """One service with its defaults; empty attributes vanish."""
     for key in ("command", "entrypoint"):
         entry.setdefault(key, None)
-    if not entry.get("network_mode") and "provider" not in entry and not entry.get("networks"):
-        entry["networks"] = {"default": None}
-    if not entry.get("networks"):
-        entry.pop("networks", None)
     build = entry.get("build")
     if build is not None:
-        _build(build, directory)
-    _imply(entry)
+        build.setdefault("context", directory)
+    if normalize:
+        if not entry.get("network_mode") and "provider" not in entry and not entry.get("networks"):
+            entry["networks"] = {"default": None}
+        if build is not None:
+            _build(build)
+        _imply(entry)
+        if entry.get("pull_policy") == "if_not_present":
+            entry["pull_policy"] = "missing"
+    if not entry.get("networks"):
+        entry.pop("networks", None)
     for mount in entry.get("volumes") or ():
         if mount.get("bind", {}).get("create_host_path") is False:
             del mount["bind"]["create_host_path"]
@@ -69,8 +79,6 @@ def _service(entry: dict[str, Any], directory: str) -> dict[str, Any]:
     for limits in (entry.get("blkio_config") or {}).values():
         if isinstance(limits, list):  # the one place where docker compose writes capital letters
             limits[:] = [{key.capitalize(): value for key, value in one.items()} for one in limits]
-    if entry.get("pull_policy") == "if_not_present":
-        entry["pull_policy"] = "missing"
     return {key: value for key, value in entry.items() if value or not _vanishes(key, value)}
 
 
@@ -82,8 +90,7 @@ def _vanishes(key: str, value: object) -> bool:
     return value is None or value is False or value == "" or value == [] or value == {} or value == 0
 
 
-def _build(build: dict[str, Any], directory: str) -> None:
-    build.setdefault("context", directory)
+def _build(build: dict[str, Any]) -> None:
     if "dockerfile_inline" not in build:
         build.setdefault("dockerfile", "Dockerfile")
     args = build.get("args")
@@ -107,9 +114,10 @@ def _used(section: str, services: Mapping[str, Any]) -> set[str]:
 
 
 def _resource(section: str, key: str, entry: dict[str, Any], project: str) -> dict[str, Any]:
-    external = bool(entry.get("external"))
-    result = {"name": entry.get("name") or (key if external else f"{project}_{key}"), **entry}
-    result["name"] = result["name"] or key
+    result = dict(entry)
+    if project:
+        external = bool(entry.get("external"))
+        result["name"] = entry.get("name") or (key if external or "name" in entry else f"{project}_{key}")
     if section == "networks":
         result.setdefault("ipam", {})
     return {k: v for k, v in result.items() if k in _KEPT or not (v is False or v is None)}

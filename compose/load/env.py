@@ -13,22 +13,33 @@ from typing import Any
 from compose.errors import FileInvalid, Where
 from compose.load import dotenv
 from compose.load.files import shown
+from compose.load.forms import Base
 from compose.load.problems import Problems
 from compose.load.request import Reader
-from compose.load.tree import Map
+from compose.load.tree import Map, Seq
 
 
 def merge_env_files(
-    services: Map, environment: Mapping[str, str], reader: Reader, cwd: str, problems: Problems
+    services: Map, environment: Mapping[str, str], reader: Reader, cwd: str, problems: Problems, base: Base
 ) -> None:
-    """Fill ``environment`` and ``labels`` of every service from its files."""
+    """Fill ``environment`` and ``labels`` of every service from its files, paths from ``base``."""
     for name, service in services.items():
         for key, target in (("env_file", "environment"), ("label_file", "labels")):
             entries = service.pop(key, None)
             if entries:
+                entries = Seq((_absolute(one, base), at) for one, at in entries.placed())
                 where = service.at.get(key)
-                values = _read_all(entries, (name, key), where, environment, reader, cwd, problems)
+                own = {k: str(v) for k, v in (service.get(target) or {}).items() if v is not None}
+                known = {**own, **environment}  # what a line may refer to: the service's values as well
+                values = _read_all(entries, (name, key), where, known, reader, cwd, problems)
                 service.put(target, _under(values, service.get(target)), service.at.get(target) or where)
+
+
+def _absolute(entry: Any, base: Base) -> Any:
+    if isinstance(entry, Map) and "path" in entry:
+        entry["path"] = base.path(entry["path"])
+        return entry
+    return base.path(entry) if isinstance(entry, str) else entry
 
 
 def _under(values: dict[str, str | None], own: Any) -> Map:

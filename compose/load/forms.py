@@ -23,13 +23,21 @@ _REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://|git@|github\.com/")
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """Where relative paths start and what ``~`` means."""
+    """Where relative paths start and what ``~`` means.
+
+    root: paths become relative to this directory, "" makes them absolute.
+    """
 
     directory: str
     home: str
+    root: str = ""
 
     def path(self, text: str) -> str:
         """``text`` as an absolute path without ``.`` and ``..``."""
+        if self.root:
+            prefix = os.path.relpath(self.directory, self.root)
+            rooted = prefix == "." or text.startswith(("/", "~"))
+            return text if rooted else os.path.normpath(f"{prefix}/{text}")
         if text == "~" or text.startswith("~/"):
             text = self.home + text[1:]
         return os.path.normpath(os.path.join(self.directory, text))  # noqa: PTH118 - text, not a file

@@ -33,6 +33,9 @@ class Notes:
     scopes:   every Scope that was used, the outermost first.
     partial:  some file lacks a required attribute: the merged tree has to be looked at again.
     problems: the errors of all files; the road goes on without what is wrong.
+    omit:     stages that are left out (``LoadRequest.omit``).
+    root:     paths stay relative to this directory, "" makes them absolute.
+    at:       where each active service stands.
     """
 
     warnings: list[str] = field(default_factory=list)
@@ -40,6 +43,9 @@ class Notes:
     scopes: list[Scope] = field(default_factory=list)
     partial: bool = False
     problems: Problems = field(default_factory=Problems)
+    omit: tuple[str, ...] = ()
+    root: str = ""
+    at: Mapping[str, Where] = field(default_factory=dict)
 
 
 class Assembler:
@@ -62,6 +68,7 @@ class Assembler:
         self._chain = chain
         self._home = scope.environment.get("HOME") or str(Path("~").expanduser())
         self._others: dict[str, Map] = {}
+        self._raw = "interpolate" in notes.omit
         notes.scopes.append(scope)
 
     def project(self, paths: Sequence[str]) -> Map:
@@ -70,9 +77,21 @@ class Assembler:
         documents = [(document, path) for path in paths for document in self._documents(path)]
         for document, path in documents:
             alone = len(documents) == 1 and "include" not in document
-            tree = merge(tree, self._layer(document, path, tree, alone=alone))
-        self._resolve(tree)
+            tree = merge(tree, self._layer(document, path, tree, alone=alone), raw=self._raw)
+        if not self._raw:
+            self._resolve(tree)
+        elif self._chain:
+            self._resolve_lists(tree)
         return tree
+
+    def _resolve_lists(self, tree: Map) -> None:
+        """The names without value of an included project have to take them now, from its own env file."""
+        for service in (tree.get("services") or Map()).values():
+            names = service.get("environment") if isinstance(service, Map) else None
+            for index, text in enumerate(names if isinstance(names, Seq) else ()):
+                value = self._scope.get(str(text)) if "=" not in str(text) else None
+                if value is not None and isinstance(names, Seq):
+                    names[index] = f"{text}={value}"
 
     def _documents(self, path: str) -> list[Map]:
         """The documents of one file; none when it cannot be read, which is noted."""
@@ -114,7 +133,7 @@ class Assembler:
         from compose.load.validate import validate
 
         problems = self._notes.problems
-        layer = interpolate(document, self._scope, problems)
+        layer = document if self._raw else interpolate(document, self._scope, problems)
         wrong, missing = validate(layer)
         # what is missing may come from another file or a base, but nothing can be done without these
         alone = alone and not _extends(layer)
@@ -128,7 +147,12 @@ class Assembler:
         if version is not None:
             where = layer.at.get("version")
             self._notes.warnings.append(f"{where}: 'version' is obsolete and has no effect: remove it")
-        return long_form(layer, Base(directory, self._home), problems)
+        base = Base(directory, self._home, self._notes.root)
+        if self._raw:
+            from compose.load.raw import ATTRIBUTES, resource
+
+            return long_form(layer, base, problems, ATTRIBUTES, resource)
+        return long_form(layer, base, problems)
 
     def _extended(
         self, services: Map, name: str, path: str, tree: Map, chain: tuple[tuple[str, str], ...]
@@ -163,7 +187,7 @@ class Assembler:
         lower, upper = Map(), Map()
         lower.put("services", _one(name, clean(base)), None)
         upper.put("services", _one(name, body), None)
-        return merge(lower, upper)["services"][name]
+        return merge(lower, upper, raw=self._raw)["services"][name]
 
     def _other(self, path: str, where: Where | None) -> Map:
         """The services of a file that ``extends`` names, paths relative to that file."""
@@ -176,7 +200,7 @@ class Assembler:
                 raise FileInvalid(error.message, hint=error.hint, where=where) from None
             tree = Map()
             for document in documents:
-                tree = merge(tree, self._written_out(document, str(Path(path).parent)))
+                tree = merge(tree, self._written_out(document, str(Path(path).parent)), raw=self._raw)
             self._others[path] = tree.get("services") or Map()
         return self._others[path]
 
@@ -231,7 +255,8 @@ class Assembler:
         for service in (tree.get("services") or Map()).values():
             if isinstance(service, Map):
                 self._inherit(service.get("environment"))
-                self._inherit((service.get("build") or {}).get("args"))
+                if "normalize" not in self._notes.omit:
+                    self._inherit((service.get("build") or {}).get("args"))
                 for hook in ("post_start", "pre_stop", "pre_start"):
                     for one in service.get(hook) or ():
                         self._inherit(one.get("environment"))

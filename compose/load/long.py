@@ -8,7 +8,8 @@ Source: Compose Specification, short and long syntax of each attribute.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from compose.load import service
@@ -19,11 +20,21 @@ from compose.load.tree import Map, Override
 __all__ = ["Base", "long_form"]
 
 
-def long_form(tree: Map, base: Base, problems: Problems) -> Map:
-    """Write out ``tree``; what cannot be read is noted in ``problems``."""
+def long_form(
+    tree: Map,
+    base: Base,
+    problems: Problems,
+    attributes: Mapping[str, Any] = service.ATTRIBUTES,
+    resource: Callable[[Any, Base], Any] | None = None,
+) -> Map:
+    """Write out ``tree``; what cannot be read is noted in ``problems``.
+
+    attributes: those of services; resource: what is done with the rest. Both are told for raw models only.
+    """
     result = Map()
+    sections = _SECTIONS if resource is None else dict.fromkeys(_SECTIONS, partial(_given, resource))
     for key, value in tree.items():
-        section = _SECTIONS.get(key)
+        section = partial(_service, attributes) if key == "services" else sections.get(key)
         if section is None or not isinstance(value, Map | Override):
             result.move(tree, key, value)
         else:
@@ -31,8 +42,20 @@ def long_form(tree: Map, base: Base, problems: Problems) -> Map:
     return result
 
 
-def _service(value: Any, path: tuple[str | int, ...], base: Base, problems: Problems) -> Any:
-    return service.long_form(value, path, base, problems) if isinstance(value, Map) else value
+def _service(
+    attributes: Mapping[str, Any], value: Any, path: tuple[str | int, ...], base: Base, problems: Problems
+) -> Any:
+    return service.long_form(value, path, base, problems, attributes) if isinstance(value, Map) else value
+
+
+def _given(
+    change: Callable[[Any, Base], Any],
+    value: Any,
+    path: tuple[str | int, ...],
+    base: Base,
+    problems: Problems,
+) -> Any:
+    return change(value, base)
 
 
 def _resource(value: Any, path: tuple[str | int, ...], base: Base, problems: Problems) -> Any:
@@ -48,11 +71,11 @@ def _resource(value: Any, path: tuple[str | int, ...], base: Base, problems: Pro
         elif key == "file" and isinstance(entry, str):
             entry = base.path(entry)
         result.move(value, key, entry)
-    _old_external(result)
+    old_external(result)
     return result
 
 
-def _old_external(value: Map) -> None:
+def old_external(value: Map) -> None:
     """``external: {name: x}`` of old files says ``external: true`` and ``name: x``."""
     external = value.get("external")
     if isinstance(external, Map):
@@ -71,7 +94,6 @@ def _volume(value: Any, path: tuple[str | int, ...], base: Base, problems: Probl
 
 _Section = Callable[..., Any]
 _SECTIONS: dict[str, _Section] = {
-    "services": _service,
     "networks": _resource,
     "volumes": _volume,
     "secrets": _resource,

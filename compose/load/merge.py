@@ -15,9 +15,9 @@ from compose.load.tree import Map, Override, Reset, Seq
 _REPLACED = frozenset({"command", "entrypoint", "test"})
 
 
-def merge(base: Map, over: Map) -> Map:
-    """A new tree: ``over`` laid over ``base``."""
-    return _maps(base, over, ())
+def merge(base: Map, over: Map, *, raw: bool = False) -> Map:
+    """A new tree: ``over`` laid over ``base``. raw: they may hold short forms, which become lists."""
+    return _maps(base, over, (), raw)
 
 
 def clean(value: Any, path: tuple[str, ...] = ()) -> Any:
@@ -36,7 +36,7 @@ def clean(value: Any, path: tuple[str, ...] = ()) -> Any:
     return value
 
 
-def _maps(base: Map, over: Map, path: tuple[str, ...]) -> Map:
+def _maps(base: Map, over: Map, path: tuple[str, ...], raw: bool) -> Map:
     result = Map()
     for key, value in base.items():
         result.move(base, key, value)
@@ -44,20 +44,23 @@ def _maps(base: Map, over: Map, path: tuple[str, ...]) -> Map:
         if isinstance(value, Reset):
             result.drop(key)
         elif key in base:
-            merged = _values(base[key], value, (*path, key))
+            merged = _values(base[key], value, (*path, key), raw)
             result.put(key, merged, over.at.get(key) or base.at.get(key))
         else:
             result.move(over, key, clean(value, (*path, key)))
     return result
 
 
-def _values(base: Any, over: Any, path: tuple[str, ...]) -> Any:
+def _values(base: Any, over: Any, path: tuple[str, ...], raw: bool) -> Any:
     if isinstance(over, Override):
         return clean(over, path)
+    if raw and path[-1] in _SEQUENCES:
+        base = _without(_sequence(base), over)
+        over = _sequence(clean(over, path))
     if isinstance(base, Map) and isinstance(over, Map):
         if path[-1] == "logging" and _drivers_differ(base, over):
             return clean(over, path)
-        return _maps(base, over, path)
+        return _maps(base, over, path, raw)
     if isinstance(base, Seq) and isinstance(over, Seq) and not _replaced(path):
         return unique(Seq([*base.placed(), *clean(over, path).placed()]), path)
     if over is None and isinstance(base, Map | Seq) and not _replaced(path):
@@ -93,6 +96,35 @@ def unique(value: Any, path: tuple[str, ...]) -> Any:
     return result
 
 
+_SEQUENCES = frozenset({
+    "annotations", "args", "additional_contexts", "dns", "dns_opt", "dns_search", "environment",
+    "extra_hosts", "labels", "sysctls", "tmpfs",
+})  # fmt: skip
+
+
+def _sequence(value: Any) -> Any:
+    """A mapping as ``[K=V, ...]``, one text as a list of it."""
+    if isinstance(value, Map):
+        result = Seq()
+        for key in sorted(value):
+            for entry in value[key] if isinstance(value[key], Seq) else [value[key]]:
+                result.add(key if entry is None else f"{key}={entry}", value.at.get(key))
+        return result
+    return Seq([(value, None)]) if isinstance(value, str) else value
+
+
+def _without(base: Any, over: Any) -> Any:
+    """``base`` without the entries that ``over`` resets."""
+    gone = {key for key, value in over.items() if isinstance(value, Reset)} if isinstance(over, Map) else ()
+    if not gone or not isinstance(base, Seq):
+        return base
+    return Seq((entry, where) for entry, where in base.placed() if _name(entry) not in gone)
+
+
+def _name(entry: Any) -> Any:
+    return entry.partition("=")[0] if isinstance(entry, str) else None
+
+
 def _whole(entry: Any) -> Any:
     return entry if isinstance(entry, str) else None
 
@@ -120,5 +152,7 @@ _KEYS: dict[str, Callable[[Any], Any]] = {
     "secrets": _mount,
     "configs": _mount,
     "env_file": _by("path"),
+    "expose": str,
     "watch": _by("path"),
+    **dict.fromkeys(("annotations", "args", "environment", "labels", "sysctls"), _name),
 }

@@ -17,6 +17,8 @@ from pathlib import Path
 from compose.errors import FileInvalid, Where
 from schemas.frozen import dataclass, field
 
+STAGES = ("interpolate", "normalize", "path-resolution", "env-resolution", "consistency")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRequest:
@@ -26,6 +28,7 @@ class LoadRequest:
     environment: the caller's environment variables.
     cwd:         the absolute working directory.
     services:    services named by the user: they are active whatever their profiles say.
+    omit:        stages that are left out, for ``config --no-...``: some of ``STAGES``.
     """
 
     files: tuple[str, ...] = ()
@@ -36,6 +39,7 @@ class LoadRequest:
     environment: Mapping[str, str] = field(default_factory=dict)
     cwd: str = ""
     services: tuple[str, ...] = ()
+    omit: tuple[str, ...] = ()
 
 
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)|^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*$", re.MULTILINE)

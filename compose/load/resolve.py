@@ -17,6 +17,7 @@ from compose.load.bind import bind
 from compose.load.canonical import EXTRA, canonical, implied
 from compose.load.check import check
 from compose.load.env import merge_env_files
+from compose.load.forms import Base
 from compose.load.interpolate import Scope
 from compose.load.layers import Assembler, Notes
 from compose.load.merge import clean
@@ -28,43 +29,56 @@ from compose.load.validate import validate
 
 def resolve(request: files.LoadRequest, reader: files.Reader) -> cache.Entry:
     """Load without a cache. Raises ComposeError."""
-    source = files.discover(request, reader)
-    environment = dict(source.environment)
-    if source.name:
-        environment["COMPOSE_PROJECT_NAME"] = source.name
-    scope, notes = Scope(environment), Notes(warnings=list(source.warnings))
-    tree = Assembler(reader, scope, source.directory, request.cwd, notes).project(source.files)
-    problems = notes.problems
-    if notes.partial:
-        _complete(tree, problems)
-    name = _name(source, tree)
-    services = tree.get("services")
-    services = services if isinstance(services, Map) else Map()
-    _known(services, request.services)
-    active, disabled = activate(services, source.profiles, request.services)
-    tree["services"] = active
-    merge_env_files(active, environment, reader, request.cwd, problems)
-    check(tree, disabled, problems)
-    _required(scope, source, request, problems)
-    if problems.errors:
-        _circle(active, problems)
-        raise _told(problems, notes)
-    model = canonical(tree, name, source.directory)
-    model[EXTRA] = _extra(source, notes, tuple(active), disabled)
+    made, notes = model(request, reader)
+    project = bind(made)
     try:
-        order = start_order(bind(model))
+        order = start_order(project)
     except CycleFound as error:
-        raise CycleFound(error.cycle, where=active.at.get(error.cycle[0])) from None
+        raise CycleFound(error.cycle, where=notes.at.get(error.cycle[0])) from None
     return cache.Entry(
-        canonical=model,
+        canonical=made,
         order=order.to_json(),
-        warnings=_warnings(notes),
+        warnings=warnings(notes),
         files=dict(reader.seen),
         variables=_variables(request, notes, reader),
     )
 
 
-def _name(source: files.Source, tree: Map) -> str:
+def model(request: files.LoadRequest, reader: files.Reader) -> tuple[dict[str, Any], Notes]:
+    """The canonical model, without the stages of ``request.omit``. Raises ComposeError."""
+    source = files.discover(request, reader)
+    environment = dict(source.environment)
+    if source.name:
+        environment["COMPOSE_PROJECT_NAME"] = source.name
+    scope, notes = Scope(environment), Notes(warnings=list(source.warnings), omit=request.omit)
+    problems = notes.problems
+    notes.root = source.directory if "path-resolution" in request.omit else ""
+    tree = Assembler(reader, scope, source.directory, request.cwd, notes).project(source.files)
+    if notes.partial:
+        _complete(tree, problems)
+    name = name_of(source, tree)
+    services = tree.get("services")
+    services = services if isinstance(services, Map) else Map()
+    _known(services, request.services)
+    active, disabled = activate(services, source.profiles, request.services)
+    tree["services"], notes.at = active, active.at
+    base = Base(source.directory, environment.get("HOME") or str(Path("~").expanduser()))
+    merge_env_files(active, environment, reader, request.cwd, problems, base)
+    if "consistency" not in request.omit:
+        check(tree, disabled, problems)
+    _required(scope, source, request, problems)
+    if problems.errors:
+        _circle(active, problems)
+        raise _told(problems, notes)
+    if "normalize" in request.omit:
+        name = source.name or str(tree.get("name") or name)
+    made = canonical(tree, name, (notes.root and ".") or source.directory, omit=request.omit)
+    made[EXTRA] = _extra(source, notes, tuple(active), disabled)
+    return made, notes
+
+
+def name_of(source: files.Source, tree: Map) -> str:
+    """The name of the project. Raises UsageError when nothing of it is left."""
     if source.name:
         return source.name
     written = tree.get("name")
@@ -100,7 +114,7 @@ def _circle(services: Map, problems: Problems) -> None:
 
 def _told(problems: Problems, notes: Notes) -> ComposeError:
     error = combined(problems.errors)
-    error.warnings = tuple(_warnings(notes))
+    error.warnings = tuple(warnings(notes))
     return error
 
 
@@ -147,7 +161,8 @@ def _env_example(source: files.Source, cwd: str) -> str:
     return f"cp {os.path.relpath(example, cwd)} {os.path.relpath(target, cwd)}"
 
 
-def _warnings(notes: Notes) -> list[str]:
+def warnings(notes: Notes) -> list[str]:
+    """What the user should know, each once, in the order it was noticed."""
     unset: dict[str, Where | None] = {}
     for scope in notes.scopes:
         for name, where in scope.unset.items():

@@ -7,7 +7,7 @@ Not here:  defaults of the project (``canonical``); short texts themselves (``sh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from compose.load import short
@@ -20,9 +20,9 @@ from compose.load.units import duration, format_duration, size
 Change = Callable[[Any, Base], Any]
 
 
-def long_form(value: Map, path: Path, base: Base, problems: Problems) -> Map:
-    """Write out every attribute of one service."""
-    return _attributes(value, path, base, problems, ATTRIBUTES)
+def long_form(value: Map, path: Path, base: Base, problems: Problems, attributes: Mapping[str, Any]) -> Map:
+    """Write out every attribute of one service that ``attributes`` knows."""
+    return _attributes(value, path, base, problems, attributes)
 
 
 def _attributes(
@@ -30,7 +30,7 @@ def _attributes(
     path: Path,
     base: Base,
     problems: Problems,
-    table: dict[str, Change | dict[str, Any] | tuple[Any, ...]],
+    table: Mapping[str, Change | dict[str, Any] | tuple[Any, ...]],
 ) -> Map:
     """Apply the function of each attribute in ``table``; a nested table is applied to a mapping."""
     result = Map()

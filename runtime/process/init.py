@@ -8,12 +8,15 @@ Source: signal(7), wait(2), setpgid(2).
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import fcntl
 import os
 import signal
 import socket
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from runtime.kernel.libc import close_range
 
@@ -33,25 +36,45 @@ _FORWARDED = set(signal.Signals) - {
 }
 
 
-def fork_program(channel: socket.socket, confine: Callable[[], None]) -> None:
+def fork_program(channel: socket.socket, confine: Callable[[], None], argv: Sequence[str]) -> None:
     """Fork; the child returns, pid 1 stays here and exits with the child's code.
 
     channel: is closed in pid 1, so that its end means execve(2) also with an init.
-    confine: gives up in pid 1 what the program may not have either: it may trace its init.
+    confine: gives up in pid 1 what the program may not have either: it may trace its init. The child
+             returns after that. argv: the program's, shown in pid 1 behind a name of our own.
     """
+    reader, writer = os.pipe2(os.O_CLOEXEC)
     signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED | {signal.SIGCHLD})
     child = os.fork()
     if child == 0:
+        os.close(writer)
+        os.read(reader, 1)
+        os.close(reader)
         _foreground()
         return
-    channel.close()
-    close_range(3)
     code = 125
     try:
+        with contextlib.suppress(OSError):  # no /proc in this container
+            _show(["/sbin/pycompose-init", "--", *argv])
         confine()
+        channel.close()
+        close_range(3)
         code = _serve(child)
     finally:
         os._exit(code)
+
+
+def _show(words: Sequence[str]) -> None:
+    """Let /proc/1/cmdline say ``words``: what it says now are paths of the host, and so does environ.
+
+    Both are memory of this process; proc(5) tells where (arg_start, arg_end, env_start, env_end).
+    """
+    fields = Path("/proc/self/stat").read_text(errors="replace").rpartition(")")[2].split()
+    start, end, env_start, env_end = (int(word) for word in fields[45:49])
+    text = b"\0".join(os.fsencode(word) for word in words)[: max(0, end - start - 1)]
+    if start:
+        ctypes.memmove(start, text.ljust(end - start, b"\0"), end - start)
+        ctypes.memset(env_start, 0, env_end - env_start)
 
 
 def _foreground() -> None:

@@ -204,7 +204,7 @@ def _become(order: Order, channel: socket.socket) -> None:
         os.dup2(fd, target)
     _own_streams(user.uid)
     if order.spec.init:
-        init.fork_program(channel, lambda: identity.confine(own, user))
+        init.fork_program(channel, lambda: identity.confine(own, user), order.spec.argv)
     identity.execute(own, user, deathsig=order.deathsig)
 
 

@@ -503,3 +503,12 @@ def test_a_renamed_directory_of_the_image_is_copied_and_not_redirected(box: Box)
     assert "metacopy=on" not in output
     if Path("/sys/module/overlay/parameters/metacopy").exists():
         assert "redirect_dir=nofollow" in output
+
+
+def test_an_init_shows_the_program_and_nothing_of_the_host(box: Box) -> None:
+    script = "cat /proc/1/cmdline | tr '\\0' ' '; echo; cat /proc/1/environ | tr -d '\\0' | wc -c"
+    _, output = box.finished("sh", "-c", script, init=True, privileged=True)
+    first, last = output.splitlines()
+    assert first.startswith("/sbin/pycompose-init -- sh -c cat")
+    assert "python" not in first
+    assert last.strip() == "0"

@@ -69,3 +69,11 @@ class StepFailed(ComposeError):
 
 class SupervisorLost(ComposeError):
     """The supervisor of the project cannot be started or went away in the middle of a request."""
+
+
+def sentence(error: BaseException) -> str:
+    """What went wrong in one sentence, for any error: ours have one, the kernel's is put together."""
+    message = getattr(error, "message", "")
+    if not message and isinstance(error, OSError) and error.strerror:
+        message = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(message or error or type(error).__name__)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from compose.engine.events import Emit, step, warning
-from compose.errors import ComposeError
+from compose.errors import ComposeError, sentence
 from compose.model.service import Condition
 from compose.plan.steps import Kind, Plan, Step, Wait
 from netns.errors import NetworkFailure
@@ -130,7 +130,7 @@ class _Run:
             return False
 
     def _failed(self, kind: str, item: Step, error: Exception) -> None:
-        self.emit(step(kind, item.name, "Error", getattr(error, "message", str(error))))
+        self.emit(step(kind, item.name, "Error", sentence(error)))
         self.failures.append(error)
 
     async def _effect(self, item: Step) -> None:

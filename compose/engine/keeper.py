@@ -21,7 +21,7 @@ from compose.engine import ground
 from compose.engine.attach import Attachments
 from compose.engine.events import Emit, warning
 from compose.engine.execute import FAILURES
-from compose.errors import ComposeError, StepFailed
+from compose.errors import ComposeError, StepFailed, sentence
 from compose.model.project import Project
 from compose.plan.launch import Launch
 from runtime.container import Runtime
@@ -244,7 +244,7 @@ class Keeper:
             raise
         except FAILURES as error:
             await self.discard()
-            self.shop.emit(warning(f"{self.name} cannot be restarted: {getattr(error, 'message', error)}"))
+            self.shop.emit(warning(f"{self.name} cannot be restarted: {sentence(error)}"))
         finally:
             self._restart_task = None
             if not self.running:
@@ -305,17 +305,19 @@ class Keeper:
     # -- records ------------------------------------------------------------------------------------
 
     def _save(self) -> None:
-        write_json(
-            self.shop.record(self.id) / "engine.json",
-            {
-                "health": self.health,
-                "health_log": self.health_log,
-                "restarts": self.restarts,
-                "stopped": self.stopped,
-                "restarting": self._restart_task is not None and not self.running,
-                "ports": self.ports,
-            },
-        )
+        """Write ``engine.json``; a full disk must not keep a container from being stopped or removed."""
+        known = {
+            "health": self.health,
+            "health_log": self.health_log,
+            "restarts": self.restarts,
+            "stopped": self.stopped,
+            "restarting": self._restart_task is not None and not self.running,
+            "ports": self.ports,
+        }
+        try:
+            write_json(self.shop.record(self.id) / "engine.json", known)
+        except OSError as error:
+            self.shop.emit(warning(f"the state of {self.name} cannot be written: {sentence(error)}"))
 
 
 def new_id() -> str:

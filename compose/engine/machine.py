@@ -250,18 +250,25 @@ class ProjectMachine:
         """Keep a new container: its record is on disk when this returns."""
         for text in launch.warnings:
             self.emit(warning(text))
-        record = self.record(launch.spec.id)
-        record.mkdir(parents=True, mode=0o700)
+        try:
+            self._write_record(launch)
+        except OSError:
+            shutil.rmtree(self.record(launch.spec.id), ignore_errors=True)
+            shutil.rmtree(self.run / "containers" / launch.spec.id, ignore_errors=True)
+            raise
+        keeper = self.keepers[launch.spec.id] = Keeper(launch, self.shop)
+        return keeper
+
+    def _write_record(self, launch: Launch) -> None:
+        record, volatile = self.record(launch.spec.id), self.run / "containers" / launch.spec.id
+        for directory in (record, volatile):
+            directory.mkdir(parents=True, mode=0o700)
         write_json(record / "launch.json", launch)
         write_json(record / "spec.json", launch.spec)
-        volatile = self.run / "containers" / launch.spec.id
-        volatile.mkdir(parents=True, mode=0o700)
         state = ContainerState(
             id=launch.spec.id, name=launch.spec.name, status="created", created_at=time.time()
         )
         write_json(volatile / "state.json", state)
-        keeper = self.keepers[launch.spec.id] = Keeper(launch, self.shop)
-        return keeper
 
     async def prepare(self, item: Step) -> None:
         """Namespaces, root file system and networks; pid 1 waits."""

@@ -7,10 +7,11 @@ A command sends one request, ``{"verb": ..., "arguments": {...}}``, with up to t
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import Any
 
-from compose.errors import ComposeError, Several, Where
+from compose.errors import ComposeError, Several, Where, sentence
 
 MAX_REQUEST = 64 * 1024 * 1024
 
@@ -23,15 +24,22 @@ def encode(message: dict[str, Any]) -> bytes:
 def error_message(error: BaseException) -> dict[str, Any]:
     """Any error of the three packages, or an OSError, as JSON."""
     if isinstance(error, BaseExceptionGroup):
-        return {"several": [error_message(one) for one in error.exceptions]}
+        told = [error_message(one) for one in error.exceptions]
+        return {"several": [one for n, one in enumerate(told) if one not in told[:n]]}
     where = getattr(error, "where", None)
     return {
-        "message": getattr(error, "message", None) or str(error) or type(error).__name__,
-        "hint": getattr(error, "hint", ""),
+        "message": sentence(error),
+        "hint": getattr(error, "hint", "") or _hint(error),
         "exit_code": getattr(error, "exit_code", 1),
         "path": getattr(error, "path", ""),
         "where": list(where) if where else None,
     }
+
+
+def _hint(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space, or set PYCOMPOSE_RUN and PYCOMPOSE_DATA to directories on a larger disk"
+    return ""
 
 
 class Reported(ComposeError):

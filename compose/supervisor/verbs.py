@@ -73,7 +73,6 @@ class Call:
         machine.project = bind(told["project"])
         for service, document in (told.get("images") or {}).items():
             machine.images[service] = from_json(ImageFacts, document)
-        write_json(machine.run / "project.json", told["project"])
         order = told.get("order")
         return list(order) if order else list(machine.project.services)
 
@@ -93,6 +92,7 @@ async def up(call: Call) -> dict[str, Any]:
     async with call.alone():
         order = call.adopt_project()
         options = _options(UpOptions, call.arguments.get("options"))
+        write_json(call.machine.run / "project.json", call.arguments["project"])
         options = dataclasses.replace(options, images={s: i.id for s, i in call.machine.images.items()})
         project = call.machine.project
         assert project is not None

@@ -25,6 +25,13 @@ Output = Annotated[str, Option("-o", "--output", metavar="FILE", help="Save to f
 Profiles = Annotated[bool, Option("--profiles", help="Print the profile names, one per line")]
 Quiet = Annotated[bool, Option("-q", "--quiet", help="Only validate the configuration")]
 Names = Annotated[bool, Option("--services", help="Print the service names, one per line")]
+NoConsistency = Annotated[bool, Option("--no-consistency", help="Don't check model consistency")]
+NoEnv = Annotated[bool, Option("--no-env-resolution", help="Don't resolve service env files")]
+NoInterpolate = Annotated[bool, Option("--no-interpolate", help="Don't interpolate environment variables")]
+NoNormalize = Annotated[bool, Option("--no-normalize", help="Don't normalize compose model")]
+NoPaths = Annotated[bool, Option("--no-path-resolution", help="Don't resolve file paths")]
+Pin = Annotated[bool, Option("--resolve-image-digests", help="Pin image tags to digests")]
+Lock = Annotated[bool, Option("--lock-image-digests", help="Print an override file with image digests")]
 Variables = Annotated[bool, Option("--variables", help="Print model variables and default values")]
 Volumes = Annotated[bool, Option("--volumes", help="Print the volume names, one per line")]
 
@@ -45,6 +52,13 @@ def run(
     names: Names = False,
     variables: Variables = False,
     volumes: Volumes = False,
+    no_consistency: NoConsistency = False,
+    no_env_resolution: NoEnv = False,
+    no_interpolate: NoInterpolate = False,
+    no_normalize: NoNormalize = False,
+    no_path_resolution: NoPaths = False,
+    resolve_image_digests: Pin = False,
+    lock_image_digests: Lock = False,
 ) -> int:
     """Parse, resolve and render compose file in canonical format"""
     from compose.cli import listing
@@ -54,7 +68,15 @@ def run(
     if variables:
         rows = [["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"], *listing.variables(scope)]
         return _write(table(rows, least=20), output)
-    model = scope.model(services)
+    stages = {
+        "consistency": no_consistency,
+        "env-resolution": no_env_resolution,
+        "interpolate": no_interpolate,
+        "normalize": no_normalize,
+        "path-resolution": no_path_resolution,
+    }
+    omit = tuple(name for name, left_out in stages.items() if left_out)
+    model = scope.partial_model(omit, services) if omit else scope.model(services)
     for name in services:
         if name not in model["services"]:
             raise unknown_service(name, model["services"])
@@ -74,13 +96,19 @@ def run(
         if asked:
             found = listing.of(scope, model, part, services)
             return _write("".join(f"{name}\n" for name in found), output)
-    return _write(_rendered(listing.only(model, services), format), output)
-
-
-def _rendered(model: Mapping[str, Any], format: str) -> str:
     from compose.load.canonical import printed
 
-    shown = printed(model)
+    shown = listing.only(model, services)
+    if resolve_image_digests or lock_image_digests:
+        from compose.cli import pin
+
+        shown = pin.pinned(shown)
+        shown = pin.lock(shown) if lock_image_digests else shown
+    # where variables are left alone, dollars are as well
+    return _write(_rendered(shown if no_interpolate else printed(shown), format), output)
+
+
+def _rendered(shown: Mapping[str, Any], format: str) -> str:
     if format == "json":
         import json
 
@@ -90,26 +118,36 @@ def _rendered(model: Mapping[str, Any], format: str) -> str:
     return yaml_text.dump(without_nulls(shown))
 
 
-def without_nulls(shown: dict[str, Any]) -> dict[str, Any]:
+def without_nulls(shown: Mapping[str, Any]) -> dict[str, Any]:
     """The YAML form leaves ``command`` and ``entrypoint`` out where they are null, and an empty ``ipam``.
 
     The sections stand in docker compose's order, services before what they refer to.
     """
-    services = {
-        name: {
-            key: item
-            for key, item in service.items()
-            if item is not None or key not in ("command", "entrypoint")
-        }
-        for name, service in shown.get("services", {}).items()
-    }
+    services = {name: _service_of_yaml(service) for name, service in shown.get("services", {}).items()}
     networks = {
         name: {key: item for key, item in network.items() if item or key != "ipam"}
         for name, network in shown.get("networks", {}).items()
     }
     parts = {**shown, "services": services, "networks": networks}
     order = ("name", "services", "networks", "volumes", "secrets", "configs")
-    return {key: parts[key] for key in (*order, *shown) if key in shown}
+    return {key: parts[key] for key in (*order, *shown) if key in shown and parts[key] != ""}
+
+
+def _service_of_yaml(service: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {
+        key: item for key, item in service.items() if item is not None or key not in ("command", "entrypoint")
+    }
+    if isinstance(deploy := kept.get("deploy"), Mapping):
+        empty = [key for key in ("placement", "resources") if deploy.get(key) == {}]
+        kept["deploy"] = {key: item for key, item in deploy.items() if key not in empty}
+    if isinstance(develop := kept.get("develop"), Mapping):
+        nothing = {"command": None}
+        watch = [
+            {key: item for key, item in rule.items() if key != "exec" or item != nothing}
+            for rule in develop.get("watch") or ()
+        ]
+        kept["develop"] = {**develop, "watch": watch} if "watch" in develop else develop
+    return kept
 
 
 def _hashes(loaded: "Loaded", wanted: str) -> str:

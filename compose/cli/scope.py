@@ -163,6 +163,23 @@ class Scope:
                 return hit.canonical
         return self.loaded(services).canonical
 
+    def partial_model(self, omit: Texts, services: Iterable[str] = ()) -> Mapping[str, Any]:
+        """The model without the stages ``omit`` (``load.request.STAGES``): to be printed, not to be run."""
+        from compose.load import raw, resolve
+        from compose.load.request import Reader
+        from schemas.frozen import replace
+
+        request = replace(self.request(services), omit=omit)
+        try:
+            if "interpolate" in omit:
+                return raw.model(request, Reader())
+            model, notes = resolve.model(request, Reader())
+        except ComposeError as failure:
+            self._warn(failure.warnings)
+            raise
+        self._warn(resolve.warnings(notes))
+        return model
+
     def identity(self) -> Identity:
         """Name and services of the project; a name given by flag or variable needs no file."""
         if self._identity is None:

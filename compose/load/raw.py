@@ -30,11 +30,13 @@ def model(request: files.LoadRequest, reader: files.Reader) -> dict[str, Any]:
     tree = Assembler(reader, scope, source.directory, request.cwd, notes).project(source.files)
     notes.problems.check()
     result: dict[str, Any] = plain(tree)
-    result["name"] = resolve.name_of(source, tree)
+    normal = "normalize" not in request.omit
+    name = resolve.name_of(source, tree)
+    result["name"] = name if normal or not tree.get("name") else source.name or tree["name"]
     services: dict[str, Any] = result.get("services") or {}
     for entry in services.values():
         _defaults(entry, (notes.root and ".") or source.directory)
-    if "normalize" not in request.omit:
+    if normal:
         _normalize(result, services)
     ordered: dict[str, Any] = _sorted(result)
     return ordered
@@ -150,7 +152,7 @@ def _gpus(value: Any, _base: Base) -> Any:
 def resource(value: Any, base: Base) -> Any:
     """A top-level volume, network, config or secret: only its path and the old form of ``external``."""
     if not isinstance(value, Map):
-        return Map() if value is None else value
+        return value
     if isinstance(value.get("file"), str):
         value["file"] = base.path(value["file"])
     options = value.get("driver_opts")

@@ -7,6 +7,7 @@ Not here:  what the limits are (``runtime.cgroup.writes``).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -15,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from runtime.cgroup.devices import program
-from runtime.cgroup.layout import OURS, Group
+from runtime.cgroup.layout import OURS, Group, Layout
 from runtime.cgroup.writes import Write
 from runtime.errors import RuntimeFailure
 from runtime.kernel.bpf import attach_device_program, load_device_program
@@ -40,6 +41,22 @@ def create(group: Group, writes: Iterable[Write], devices: tuple[str, ...] = ())
     if devices and group.layout.version == 2:
         warnings += _restrict(group, devices)
     return warnings
+
+
+def settle(layout: Layout) -> None:
+    """Inside another container, make its own group fit to hold ours: v2 allows no processes in an inner node.
+
+    They are moved to a leaf beside ours, by a process of their pid namespace: to others their pids read as 0.
+    On a machine's own root nothing needs to be done: it may keep its processes, and has no cgroup.type.
+    Source: cgroup-v2.rst ("No Internal Process Constraint").
+    """
+    root = layout.unified
+    if layout.version != 2 or root is None or not (root / "cgroup.type").exists():
+        return
+    with contextlib.suppress(OSError):  # read-only, mostly: ``create`` will say so
+        if set(layout.unified_controllers) - set((root / "cgroup.subtree_control").read_text().split()):
+            _move_to_leaf(root)
+            _delegate(root, layout.unified_controllers)
 
 
 def attach(group: Group, pid: int = 0) -> None:
@@ -163,30 +180,40 @@ def _make_cpuset(root: Path, name: str) -> None:
 
 
 def _delegate(directory: Path, controllers: Iterable[str]) -> None:
-    """v2: let the children of ``directory`` use ``controllers``."""
+    """v2: let the children of ``directory`` use ``controllers``. EBUSY: there are processes in it.
+
+    All at one go: alone, cpu and pids would be granted even then, but turn ``directory`` into a threaded
+    domain, below which no container can live.
+    """
     control = directory / "cgroup.subtree_control"
-    missing = set(controllers) - set(control.read_text().split())
+    missing = sorted(set(controllers) - set(control.read_text().split()))
     if not missing:
         return
-    for name in sorted(missing):
+    try:
+        _put(control, " ".join(f"+{name}" for name in missing))
+        return
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise
+    for name in missing:
         try:
             _put(control, f"+{name}")
-        except OSError as error:
-            if error.errno != errno.EBUSY:
-                continue  # such as cpu while a real-time task runs; its limits will be warned of
-            _move_to_leaf(directory)
-            _put(control, f"+{name}")
+        except OSError:
+            continue  # such as cpu while a real-time task runs; its limits will be warned of
 
 
 def _move_to_leaf(directory: Path) -> None:
-    """v2 allows no processes in an inner node; inside another container that is where they are."""
     leaf = directory / "init"
-    leaf.mkdir(exist_ok=True)
-    for pid in (directory / "cgroup.procs").read_text().split():
-        try:
-            _put(leaf / "cgroup.procs", pid)
-        except OSError:
-            continue  # it ended, or is a kernel thread
+    for _ in range(10):  # until nobody forks any more
+        pids = (directory / "cgroup.procs").read_text().split()
+        if not pids:
+            return
+        leaf.mkdir(exist_ok=True)
+        for pid in pids:
+            try:
+                _put(leaf / "cgroup.procs", pid)
+            except OSError:
+                continue  # it ended meanwhile
 
 
 def _write(group: Group, write: Write) -> str:
@@ -251,4 +278,4 @@ def _put(path: Path, text: str) -> None:
         os.close(fd)
 
 
-__all__ = ["OURS", "attach", "create", "kill", "oom_kills", "processes", "remove"]
+__all__ = ["OURS", "attach", "create", "kill", "oom_kills", "processes", "remove", "settle"]

@@ -116,7 +116,9 @@ def main(arguments: Sequence[str]) -> int:
     """The helper: scratch directory, descriptor of the channel, descriptor of the output pipe."""
     scratch, channel = Path(arguments[0]), socket.socket(fileno=int(arguments[1]))
     spec = from_json(ContainerSpec, json.loads((scratch / "order.json").read_text()))
-    own = group(find(), "oneshot", spec.id, spec.limits.parent)
+    layout = find()
+    cgroup.settle(layout)
+    own = group(layout, "oneshot", spec.id, spec.limits.parent)
     writer, null = int(arguments[2]), os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     os.set_inheritable(writer, False)
     channel.set_inheritable(False)
@@ -151,6 +153,9 @@ def _serve(order: Order, channel: socket.socket, writer: int) -> None:
             child.abort()
             return
         child.go()
+    except BrokenPipeError:  # the caller has gone
+        child.abort()
+        return
     except RuntimeFailure as error:
         child.abort()
         tell(channel, error)

@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from runtime.cgroup.apply import settle
 from runtime.cgroup.devices import DEFAULT
 from runtime.cgroup.layout import find
 from runtime.cgroup.leave import leave
@@ -252,6 +253,7 @@ def main(arguments: Sequence[str]) -> int:
     processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
     processes.set_name("pycompose-spawn")
     leave()  # and with it every monitor
+    settle(find())
     _warm_up()
     task, _ = receive(channel)
     if task is None:

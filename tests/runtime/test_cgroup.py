@@ -176,3 +176,21 @@ def test_a_process_stays_at_the_root_in_a_container_and_without_version_2(tmp_pa
     assert not leave(inside, own)
     assert Path(inside, "cgroup.procs").read_text() == ""
     assert not leave(str(tmp_path / "nothing"), own)
+
+
+def version_2(root: Path, controllers: str, pids: str) -> Layout:
+    (root / "cgroup.controllers").write_text(controllers)
+    (root / "cgroup.subtree_control").write_text("")
+    (root / "cgroup.procs").write_text(pids)
+    return Layout(controllers={}, unified=root, unified_controllers=frozenset(controllers.split()))
+
+
+def test_the_processes_of_a_machines_own_root_stay_there(tmp_path: Path) -> None:
+    apply.settle(version_2(tmp_path, "cpu memory", "1 2"))
+    assert not (tmp_path / "init").exists()
+
+
+def test_in_a_container_controllers_are_enabled_at_one_go(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.type").write_text("domain")
+    apply.settle(version_2(tmp_path, "pids cpu memory", ""))
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu +memory +pids"

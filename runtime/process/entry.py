@@ -14,14 +14,13 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.cgroup import apply as cgroup
+from runtime.cgroup import birth
 from runtime.cgroup.layout import Group
 from runtime.errors import RuntimeFailure
 from runtime.kernel import processes
 from runtime.kernel.namespaces import Clone, setns
 from runtime.process import identity
 from runtime.process.messages import receive, revive, send, tell
-from runtime.process.terminal import open_terminal
 from runtime.spec import ContainerSpec, ContainerState, ExecSpec
 from runtime.state import alive
 from schemas.frozen import dataclass
@@ -51,10 +50,10 @@ def fork_into(
     back = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
         setns(pidfd, Clone.NEWPID)  # for our next child only
-        pid = os.fork()
+        pid, born = birth.fork(own)
         if pid == 0:
             ours.close()
-            _child(who, own, pidfd, theirs, stdio)
+            _child(who, own, pidfd, theirs, stdio, born=born)
     finally:
         setns(back, Clone.NEWPID)
         os.close(back)
@@ -97,7 +96,13 @@ def _filter(record: Path) -> bytes:
 
 
 def _child(
-    who: identity.Identity, own: Group, pidfd: int, channel: socket.socket, stdio: Sequence[int]
+    who: identity.Identity,
+    own: Group,
+    pidfd: int,
+    channel: socket.socket,
+    stdio: Sequence[int],
+    *,
+    born: bool,
 ) -> None:
     """Never returns. The control group comes first: its files are out of sight afterwards."""
     code = 126
@@ -105,10 +110,12 @@ def _child(
         processes.prctl(processes.PR_SET_DUMPABLE, 0)
         os.setsid()
         os.umask(0o022)
-        cgroup.attach(own)
+        birth.settle(own, born=born)
         setns(pidfd, _KINDS)
         identity.limits(who)
         if who.tty:
+            from runtime.process.terminal import open_terminal  # brings all of mounting
+
             master = open_terminal()
             send(channel, {"master": True}, [master])
             os.close(master)

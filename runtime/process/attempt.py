@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from runtime.cgroup.layout import Layout, group
+from runtime.cgroup import apply as cgroup
+from runtime.cgroup.layout import Group, Layout, group
 from runtime.errors import RuntimeFailure
 from runtime.process.joins import joins
 from runtime.process.launch import Order, fork_first
@@ -27,14 +28,20 @@ from runtime.state import Place, read_spec, write_json
 
 
 def begin(
-    place: Place, layout: Layout, passed: Sequence[int], pid_namespace: str, channel: socket.socket
+    place: Place,
+    layout: Layout,
+    passed: Sequence[int],
+    pid_namespace: str,
+    channel: socket.socket,
+    own: Group,
 ) -> NoReturn:
     """Send the pid of the new pid 1 and the descriptor of the monitor's lock, or an error, and exit."""
     try:
         held = lock(place.record / "monitor.lock", wait=True)  # the last one may still be tidying up
         assert held is not None
         monitor = os.getppid()
-        pid = fork_first(lambda: prepare(place, layout, passed, monitor), pid_namespace, channel)
+        cgroup.create(own, ())  # pid 1 sets the limits, and tells what cannot be had
+        pid = fork_first(lambda: prepare(place, layout, passed, monitor), pid_namespace, channel, group=own)
         send_text(channel, b"%d" % pid, [held])
     except RuntimeFailure as error:
         tell(channel, error)

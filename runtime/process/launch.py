@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.cgroup import apply as cgroup
-from runtime.cgroup import devices
+from runtime.cgroup import birth, devices
 from runtime.cgroup.layout import Group
 from runtime.cgroup.writes import writes
 from runtime.errors import RuntimeFailure
@@ -117,9 +117,15 @@ def launch(make: Callable[[], Order], pid_namespace: str = "private") -> Launche
 
 
 def fork_first(
-    make: Callable[[], Order], pid_namespace: str, channel: socket.socket, other: socket.socket | None = None
+    make: Callable[[], Order],
+    pid_namespace: str,
+    channel: socket.socket,
+    other: socket.socket | None = None,
+    group: Group | None = None,
 ) -> int:
     """Fork pid 1 with its end of a pair, the ``other`` is closed there. Returns its pid.
+
+    group: its control group if that has been made already, to be born in.
 
     pid_namespace: "private", "host", or the path of the one to join. Only the child leaves namespaces: the
     pid namespace of the caller's children is put back.
@@ -130,23 +136,23 @@ def fork_first(
             unshare(Clone.NEWPID)
         elif pid_namespace != "host":
             _join(pid_namespace, Clone.NEWPID)
-        pid = os.fork()
+        pid, born = birth.fork(group) if group else (os.fork(), False)
         if pid == 0:
             if other is not None:
                 other.close()
-            _child(make, channel)
+            _child(make, channel, born=born)
     finally:
         setns(back, Clone.NEWPID)
         os.close(back)
     return pid
 
 
-def _child(make: Callable[[], Order], channel: socket.socket) -> None:
+def _child(make: Callable[[], Order], channel: socket.socket, *, born: bool) -> None:
     """All of pid 1's life before its program; never returns."""
     code = 125
     try:
         order = make()
-        answer, master = _set_up(order)
+        answer, master = _set_up(order, born=born)
         send(channel, answer, [master] if master is not None else [])
         if master is not None:
             os.close(master)
@@ -164,14 +170,14 @@ def _child(make: Callable[[], Order], channel: socket.socket) -> None:
         os._exit(code)
 
 
-def _set_up(order: Order) -> tuple[dict[str, Any], int | None]:
+def _set_up(order: Order, *, born: bool) -> tuple[dict[str, Any], int | None]:
     """From the fork to the gate. Returns the first message and the master of a pty, or None."""
     spec = order.spec
     os.setsid()
     os.umask(0o022)
     prctl(processes.PR_SET_DUMPABLE, 0)  # nothing in the container may look into this interpreter
     processes.set_name("pycompose-init")
-    warnings = _control_group(order)
+    warnings = _control_group(order, born=born)
     shown = _cgroup_mounts(order.group)
     _namespaces(order)
     _names(order)
@@ -208,7 +214,7 @@ def _become(order: Order, channel: socket.socket) -> None:
     identity.execute(own, user, deathsig=order.deathsig)
 
 
-def _control_group(order: Order) -> list[str]:
+def _control_group(order: Order, *, born: bool) -> list[str]:
     """Made and joined by the child itself: joining can stall on a semaphore, and so stalls nobody else."""
     spec, group = order.spec, order.group
     rules: tuple[str, ...] = devices.DEFAULT
@@ -216,7 +222,7 @@ def _control_group(order: Order) -> list[str]:
     rules = () if spec.privileged else (*filter(None, rules), *spec.limits.device_rules)
     wanted = writes(spec.limits, group.layout.version, _block_number, rules)
     warnings = cgroup.create(group, wanted, rules)
-    cgroup.attach(group)
+    birth.settle(group, born=born)
     return warnings
 
 

@@ -103,7 +103,7 @@ class Monitor:
         helper = os.fork()
         if helper == 0:
             ours.close()
-            begin(start.place, self.layout, start.passed, self.task.pid, theirs)
+            begin(start.place, self.layout, start.passed, self.task.pid, theirs, self.group)
         theirs.close()
         for fd in start.passed:
             os.close(fd)
@@ -117,7 +117,7 @@ class Monitor:
         if not text or text.startswith(b'{"error"'):
             if self.child is not None:
                 self.child.abort()
-                cgroup.remove(self.group)
+            cgroup.remove(self.group)
             self._report_failure(text, "the container's first process died while it was being set up")
             return False
         self.state = _read(f"{self.record}/state.json")

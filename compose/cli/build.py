@@ -44,10 +44,7 @@ def run(
     scope.places.secure()
     store = Store(scope.places.images)
     with images_for.events(scope, quiet=quiet) as listener:
-        built = build_all(project, scope.places, store, chosen, flags, listener)
-    for service in chosen:
-        if quiet:
-            print(built[service.name].id)
+        build_all(project, scope.places, store, chosen, flags, listener)
     return 0
 
 

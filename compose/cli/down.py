@@ -3,6 +3,7 @@
 import os
 from typing import Annotated, Any
 
+from compose.cli import report
 from compose.cli.options import Option, RemoveOrphans, Services, Timeout
 from compose.cli.scope import Scope, unknown_service
 from compose.cli.stored import stored_or_loaded
@@ -43,6 +44,8 @@ def run(
 
         ignore = os.environ.get("COMPOSE_IGNORE_ORPHANS", "").lower() in ("1", "true")
         perform(scope, name, "down", {"project": canonical, "options": told, "ignore_orphans": ignore})
+    else:
+        report.warn(f'No resource found to remove for project "{name}"')
     if rmi:
         from compose.cli.removal import remove_images
 

@@ -55,7 +55,13 @@ def _facts(store: "Store", container: "Container") -> dict[str, Any]:
         "Platform": f"{image.config.os}/{image.config.architecture}" if image else "",
         "Size": image.size if image else 0,
         "Created": image.created if image else 0.0,
+        "LastTagTime": _time(image.created if image else 0.0),
     }
+
+
+def _time(at: float) -> str:
+    """RFC 3339, as docker compose's JSON has it. We keep no time of the tag: that of the image."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 
 def _cells(facts: dict[str, Any]) -> list[str]:

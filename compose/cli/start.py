@@ -21,6 +21,7 @@ def run(
     from compose.cli.remote import model
 
     loaded = scope.loaded(services)
+    services = tuple(dict.fromkeys((*services, *sorted(loaded.order.dependencies(services)))))
     there = chosen(scope, services)
     have = {c.service for c in there}
     for name in services or loaded.project.services:

@@ -121,7 +121,7 @@ INCOMPATIBLE: tuple[tuple[Texts, Texts], ...] = (
     (("build",), ("no_build",)),
     (("attach",), ("attach_dependencies",)),
     (("detach", "wait", "no_start"), (*ABORTING, "attach", "attach_dependencies")),
-    (("no_start",), ("detach", "wait")),
+    (("no_start",), ("wait",)),
 )
 
 

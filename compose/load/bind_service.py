@@ -131,7 +131,8 @@ def _mount(entry: Entry) -> model.VolumeMount:
         read_only=entry.get("read_only", False),
         consistency=entry.get("consistency", ""),
         propagation=bind.get("propagation", ""),
-        create_host_path=bind.get("create_host_path", False),
+        # as docker compose has it: made unless there is a ``bind`` that does not say so
+        create_host_path=bind.get("create_host_path", entry.get("bind") is None),
         recursive=bind.get("recursive", ""),
         selinux=bind.get("selinux", ""),
         nocopy=volume.get("nocopy", False),

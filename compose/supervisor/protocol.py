@@ -21,6 +21,9 @@ def encode(message: dict[str, Any]) -> bytes:
     return json.dumps(message, separators=(",", ":")).encode() + b"\n"
 
 
+_RUN = (125, 126, 127)  # codes of ``exec``; what the engine fails at is 1 for every other command
+
+
 def error_message(error: BaseException) -> dict[str, Any]:
     """Any error of the three packages, or an OSError, as JSON."""
     if isinstance(error, BaseExceptionGroup):
@@ -30,7 +33,7 @@ def error_message(error: BaseException) -> dict[str, Any]:
     return {
         "message": sentence(error),
         "hint": getattr(error, "hint", "") or _hint(error),
-        "exit_code": getattr(error, "exit_code", 1),
+        "exit_code": 1 if (code := getattr(error, "exit_code", 1)) in _RUN else code,
         "path": getattr(error, "path", ""),
         "where": list(where) if where else None,
     }

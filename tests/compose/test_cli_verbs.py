@@ -454,3 +454,10 @@ def test_nothing_to_do_is_no_error(verb: str, shop: Shop, capsys: pytest.Capture
 def test_rights_are_the_capability_and_not_the_user_id(line: str, allowed: bool) -> None:
     assert may_make_namespaces(f"Name:\tx\n{line}\n") is allowed
     assert not may_make_namespaces("Name:\tx\n")
+
+
+def test_what_the_engine_fails_at_is_1_as_docker_composes() -> None:
+    from compose.supervisor.protocol import error_from, error_message
+    from runtime.errors import CommandNotFound
+
+    assert error_from(error_message(CommandNotFound("exec: 'x': not found"))).exit_code == 1

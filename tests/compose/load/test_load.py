@@ -243,3 +243,22 @@ def test_a_variable_that_only_an_env_file_uses_counts_for_the_cache(place: Place
     assert place.load().project.services["web"].image == "x:1-slim"
     changed = place.load(environment={"BASE": "2"})
     assert (changed.cached, changed.project.services["web"].image) == (False, "x:2-slim")
+
+
+def test_an_env_file_may_refer_to_the_services_own_environment(place: Place) -> None:
+    place.write("e", 'A=file\nB="<$A>"\n')
+    place.write("compose.yaml", "services: {web: {image: x, env_file: e, environment: {A: own}}}\n")
+    assert dict(place.load().project.services["web"].environment) == {"A": "own", "B": "<own>"}
+
+
+def test_a_bind_source_is_made_unless_options_do_not_say_so(place: Place) -> None:
+    mounts = (
+        "./a:/a",
+        "{type: bind, source: ./b, target: /b}",
+        "{type: bind, source: ./c, target: /c, bind: {}}",
+        "{type: bind, source: ./d, target: /d, bind: {propagation: rprivate}}",
+        "{type: bind, source: ./e, target: /e, bind: {create_host_path: true}}",
+    )
+    place.write("compose.yaml", f"services: {{web: {{image: x, volumes: [{', '.join(mounts)}]}}}}\n")
+    found = place.load().project.services["web"].volumes
+    assert [mount.create_host_path for mount in found] == [True, True, False, False, True]

@@ -281,10 +281,19 @@ class Runtime:
 
 
 def _remove_record(directory: Path) -> None:
-    """Delete RUN/<project>/containers/<id>: a handful of small files and an empty mount point."""
-    for entry in os.scandir(directory):
-        if entry.is_dir(follow_symlinks=False):
-            Path(entry.path).rmdir()
-        else:
-            Path(entry.path).unlink()
-    directory.rmdir()
+    """Delete RUN/<project>/containers/<id>: a handful of small files and an empty mount point.
+
+    The spawner may be writing a status into it: then it is done once more.
+    """
+    for last in (False, False, True):
+        for entry in os.scandir(directory):
+            if entry.is_dir(follow_symlinks=False):
+                Path(entry.path).rmdir()
+            else:
+                Path(entry.path).unlink(missing_ok=True)
+        try:
+            directory.rmdir()
+            return
+        except OSError as error:
+            if last or error.errno != errno.ENOTEMPTY:
+                raise

@@ -25,10 +25,12 @@ _ABSENT = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.EROF
 
 
 def create(group: Group, writes: Iterable[Write], devices: tuple[str, ...] = ()) -> list[str]:
-    """Make the directories of ``group`` and do ``writes``. Returns warnings, each a sentence.
+    """``make`` and ``limit`` in one. Returns warnings, each a sentence."""
+    return make(group) + limit(group, writes, devices)
 
-    devices: rules for v2; () sets none. Raises RuntimeFailure for a value the kernel refuses.
-    """
+
+def make(group: Group) -> list[str]:
+    """Make the directories of ``group``. Returns warnings."""
     warnings = []
     for root in group.layout.roots():
         try:
@@ -37,7 +39,15 @@ def create(group: Group, writes: Iterable[Write], devices: tuple[str, ...] = ())
             warnings.append(
                 f"no control group below {root}: {error.strerror}; limits set there have no effect"
             )
-    warnings += [text for write in writes if (text := _write(group, write))]
+    return warnings
+
+
+def limit(group: Group, writes: Iterable[Write], devices: tuple[str, ...] = ()) -> list[str]:
+    """Do ``writes``. Returns warnings.
+
+    devices: rules for v2; () sets none. Raises RuntimeFailure for a value the kernel refuses.
+    """
+    warnings = [text for write in writes if (text := _write(group, write))]
     if devices and group.layout.version == 2:
         warnings += _restrict(group, devices)
     return warnings

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from runtime.cgroup import apply as cgroup
-from runtime.cgroup.layout import Group, Layout, group
+from runtime.cgroup.layout import Group
 from runtime.errors import RuntimeFailure
 from runtime.process.joins import joins
 from runtime.process.launch import Order, fork_first
@@ -29,7 +29,6 @@ from runtime.state import Place, read_spec, write_json
 
 def begin(
     place: Place,
-    layout: Layout,
     passed: Sequence[int],
     pid_namespace: str,
     channel: socket.socket,
@@ -40,8 +39,10 @@ def begin(
         held = lock(place.record / "monitor.lock", wait=True)  # the last one may still be tidying up
         assert held is not None
         monitor = os.getppid()
-        cgroup.create(own, ())  # pid 1 sets the limits, and tells what cannot be had
-        pid = fork_first(lambda: prepare(place, layout, passed, monitor), pid_namespace, channel, group=own)
+        made = cgroup.make(own)
+        pid = fork_first(
+            lambda: prepare(place, own, made, passed, monitor), pid_namespace, channel, group=own
+        )
         send_text(channel, b"%d" % pid, [held])
     except RuntimeFailure as error:
         tell(channel, error)
@@ -51,9 +52,10 @@ def begin(
         os._exit(0)
 
 
-def prepare(place: Place, layout: Layout, passed: Sequence[int], monitor: int) -> Order:
+def prepare(place: Place, own: Group, made: Sequence[str], passed: Sequence[int], monitor: int) -> Order:
     """Make the directories, the named pipes and the Order of the container at ``place``.
 
+    own: its control group, which is there; made: warnings from making it.
     passed: the caller's three descriptors when stdio is "pass" without a tty;
     monitor: its pid.
     """
@@ -62,7 +64,8 @@ def prepare(place: Place, layout: Layout, passed: Sequence[int], monitor: int) -
     (record / "exit.json").unlink(missing_ok=True)
     order = Order(
         spec=spec,
-        group=group(layout, place.run.name, spec.id, spec.limits.parent),
+        group=own,
+        made=made,
         upper=Path(spec.upper) if spec.upper else kept / "upper",
         work=kept / "work",
         staging=record / "root",

@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ class Order:
     joins:    kind ("network", "pid", ...) -> path of the namespace to join instead of a new one.
     filter:   seccomp program or b"".
     deathsig: the container dies with its parent.
+    made:     warnings from making the control group, None when that is still to be done.
     introduce: called while the host's files are in sight; its answer goes with the first message.
     """
 
@@ -65,6 +66,7 @@ class Order:
     joins: Mapping[str, str] = field(default_factory=dict)
     filter: bytes = b""
     deathsig: bool = False
+    made: Sequence[str] | None = None
     introduce: Callable[[], dict[str, Any]] = dict
 
 
@@ -221,7 +223,8 @@ def _control_group(order: Order, *, born: bool) -> list[str]:
     rules += tuple(_device_rule(device.source, device.access) for device in spec.devices)
     rules = () if spec.privileged else (*filter(None, rules), *spec.limits.device_rules)
     wanted = writes(spec.limits, group.layout.version, _block_number, rules)
-    warnings = cgroup.create(group, wanted, rules)
+    made = cgroup.make(group) if order.made is None else order.made
+    warnings = [*made, *cgroup.limit(group, wanted, rules)]
     birth.settle(group, born=born)
     return warnings
 

@@ -103,7 +103,7 @@ class Monitor:
         helper = os.fork()
         if helper == 0:
             ours.close()
-            begin(start.place, self.layout, start.passed, self.task.pid, theirs, self.group)
+            begin(start.place, start.passed, self.task.pid, theirs, self.group)
         theirs.close()
         for fd in start.passed:
             os.close(fd)

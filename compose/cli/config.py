@@ -94,7 +94,7 @@ def run(
     }
     for part, asked in lists.items():
         if asked:
-            found = listing.of(scope, model, part, services)
+            found = listing.of(model, part, services)
             return _write("".join(f"{name}\n" for name in found), output)
     from compose.load.canonical import printed
 

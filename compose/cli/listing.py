@@ -38,7 +38,7 @@ def _resources(model: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def of(scope: Scope, model: Mapping[str, Any], part: str, services: Sequence[str]) -> list[str]:
+def of(model: Mapping[str, Any], part: str, services: Sequence[str]) -> list[str]:
     """Names of ``part``: services, images, volumes, networks, models or profiles, sorted."""
     chosen = {n: s for n, s in model["services"].items() if not services or n in services}
     if part == "services":
@@ -46,14 +46,10 @@ def of(scope: Scope, model: Mapping[str, Any], part: str, services: Sequence[str
     if part == "images":
         return [chosen[n].get("image") or f"{model['name']}-{n}" for n in sorted(chosen)]
     if part == "profiles":
-        return profiles(scope)
+        return list(model.get("x-pycompose", {}).get("all_profiles", ()))
+    if part == "models":
+        return sorted(m["model"] for m in (model.get("models") or {}).values() if m.get("model"))
     return sorted(model.get(part) or ())
-
-
-def profiles(scope: Scope) -> list[str]:
-    """Every profile that a service of the files names, active or not."""
-    everything = scope.with_profiles(("*",)).model()
-    return sorted({p for service in everything["services"].values() for p in service.get("profiles") or ()})
 
 
 def environment(scope: Scope) -> str:
@@ -69,32 +65,13 @@ def environment(scope: Scope) -> str:
 
 def variables(scope: Scope) -> list[list[str]]:
     """Name, whether it is required, default and alternate value of every variable the files mention."""
-    from compose.load.files import discover
-    from compose.load.request import Reader
+    from compose.load.variables import mentions
 
-    reader = Reader()
-    source = discover(scope.request(), reader)
+    model = scope.partial_model(("interpolate", "normalize", "path-resolution"))
     found: dict[str, list[str]] = {}
-    for path in source.files:
-        for name, sign, operand in mentioned(reader.read(path, path).decode("utf-8", "replace")):
-            row = found.setdefault(name, [name, "false", "", ""])
-            if "?" in sign:
-                row[1] = "true"
-            elif "-" in sign:
-                row[2] = operand
-            elif "+" in sign:
-                row[3] = operand
+    for one in mentions({key: item for key, item in model.items() if key != "name"}):
+        row = found.setdefault(one.name, [one.name, "false", "", ""])
+        row[1] = "true" if one.required else row[1]
+        row[2] = one.default or row[2]
+        row[3] = one.alternate or row[3]
     return [found[name] for name in sorted(found)]
-
-
-def mentioned(text: str) -> list[tuple[str, str, str]]:
-    """Name, operator and operand of every ``$NAME`` and ``${NAME...}`` outside comments. Pure."""
-    import re
-
-    lines = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
-    found = []
-    for match in re.finditer(r"\$(?:\$|([_a-zA-Z]\w*)|\{([_a-zA-Z]\w*)(:?[-?+])?([^}]*)\})", lines):
-        name = match[1] or match[2]
-        if name:
-            found.append((name, match[3] or "", match[4] or ""))
-    return found

@@ -197,14 +197,6 @@ class Scope:
         disabled = model.get("x-pycompose", {}).get("disabled", ())
         return Identity(model["name"], (*model["services"], *disabled))
 
-    def with_profiles(self, profiles: Texts) -> "Scope":
-        """The same with other profiles."""
-        other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        other.profiles = profiles
-        other._loaded = other._identity = None
-        return other
-
     def environment(self, name: str) -> str:
         """A variable of the caller, "" when it is not set."""
         return os.environ.get(name, "")

@@ -16,6 +16,7 @@ VERBS = (
     "create",
     "down",
     "exec",
+    "explain",
     "graph",
     "images",
     "kill",

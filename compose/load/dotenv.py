@@ -8,6 +8,7 @@ Source: Compose Specification "Env_file format".
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Mapping
 from typing import NoReturn
 
@@ -19,15 +20,21 @@ _COMMENT = re.compile(r"[ \t]+#.*")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 
 
-def parse(text: str, file: str, environment: Mapping[str, str]) -> dict[str, str | None]:
+def parse(
+    text: str, file: str, environment: Mapping[str, str], lines: dict[str, int] | None = None
+) -> dict[str, str | None]:
     """Read an env file in the usual grammar: quotes, comments, ``export``, variables, several lines.
 
     environment: wins over the file where a value refers to a variable.
+    lines:       filled with the line of every name.
     Raises FileInvalid with the line for what is no assignment.
     """
     reader = _Reader(text.removeprefix("\ufeff").replace("\r\n", "\n"), file, environment)
     while reader.step():
         pass
+    if lines is not None:
+        starts = [0, *(match.end() for match in re.finditer("\n", reader.text))]
+        lines |= {name: bisect_right(starts, index) for name, index in reader.starts.items()}
     return reader.values
 
 
@@ -46,27 +53,29 @@ def raw(text: str, file: str, environment: Mapping[str, str]) -> dict[str, str |
 
 class _Reader:
     def __init__(self, text: str, file: str, environment: Mapping[str, str]) -> None:
-        self._text = text
+        self.text = text
         self._file = file
         self._index = 0
         self._environment = environment
         self.values: dict[str, str | None] = {}
+        self.starts: dict[str, int] = {}
 
     def step(self) -> bool:
         """Read one assignment; False at the end."""
-        while self._index < len(self._text) and self._text[self._index] in " \t\n\r":
+        while self._index < len(self.text) and self.text[self._index] in " \t\n\r":
             self._index += 1
-        if self._index >= len(self._text):
+        if self._index >= len(self.text):
             return False
-        if self._text[self._index] == "#":
+        if self.text[self._index] == "#":
             self._line()
             return True
-        match = _KEY.match(self._text, self._index)
+        match = _KEY.match(self.text, self._index)
         if match is None:
             self._fail("no 'NAME=value' here")
         name, sign = match[1], match[2]
         if not re.fullmatch(r"[A-Za-z0-9_.\-\[\]]+", name):
             self._fail(f"unexpected character in variable name '{name}'")
+        self.starts[name] = match.start(1)
         self._index = match.end()
         self.values[name] = self._value() if sign else self._inherited(name)
         return True
@@ -80,26 +89,26 @@ class _Reader:
         return self._environment.get(name)
 
     def _value(self) -> str:
-        quote = self._text[self._index : self._index + 1]
+        quote = self.text[self._index : self._index + 1]
         if quote not in ("'", '"') or not quote:
             return self._expand(_COMMENT.sub("", " " + self._line()).strip())
         return self._quoted(quote)
 
     def _line(self) -> str:
-        end = self._text.find("\n", self._index)
-        end = len(self._text) if end == -1 else end
-        line = self._text[self._index : end]
+        end = self.text.find("\n", self._index)
+        end = len(self.text) if end == -1 else end
+        line = self.text[self._index : end]
         self._index = end + 1
         return line
 
     def _quoted(self, quote: str) -> str:
         start = self._index + 1
         end = start
-        while end < len(self._text) and self._text[end] != quote:
-            end += 2 if self._text[end] == "\\" else 1
-        if end >= len(self._text):
+        while end < len(self.text) and self.text[end] != quote:
+            end += 2 if self.text[end] == "\\" else 1
+        if end >= len(self.text):
             self._fail(f"the quote {quote} is not closed")
-        body = self._text[start:end]
+        body = self.text[start:end]
         self._index = end + 1
         value = body.replace("\\'", "'") if quote == "'" else self._expand(_unescaped(body))
         rest = self._line().strip()
@@ -118,7 +127,7 @@ class _Reader:
             self._fail(str(error))
 
     def _fail(self, message: str) -> NoReturn:
-        line = self._text.count("\n", 0, min(self._index, len(self._text))) + 1
+        line = self.text.count("\n", 0, min(self._index, len(self.text))) + 1
         raise FileInvalid(message, where=Where(self._file, line))
 
 

@@ -14,24 +14,26 @@ from compose.errors import FileInvalid, Where
 from compose.load import dotenv
 from compose.load.files import shown
 from compose.load.forms import Base
-from compose.load.problems import Problems
+from compose.load.layers import Notes
 from compose.load.request import Reader
 from compose.load.tree import Map, Seq
 
+_TARGETS = {"env_file": "environment", "label_file": "labels"}
+
 
 def merge_env_files(
-    services: Map, environment: Mapping[str, str], reader: Reader, cwd: str, problems: Problems, base: Base
+    services: Map, environment: Mapping[str, str], reader: Reader, cwd: str, notes: Notes, base: Base
 ) -> None:
     """Fill ``environment`` and ``labels`` of every service from its files, paths from ``base``."""
     for name, service in services.items():
-        for key, target in (("env_file", "environment"), ("label_file", "labels")):
+        for key, target in _TARGETS.items():
             entries = service.pop(key, None)
             if entries:
                 entries = Seq((_absolute(one, base), at) for one, at in entries.placed())
                 where = service.at.get(key)
                 own = {k: str(v) for k, v in (service.get(target) or {}).items() if v is not None}
                 known = {**own, **environment}  # what a line may refer to: the service's values as well
-                values = _read_all(entries, (name, key), where, known, reader, cwd, problems)
+                values = _read_all(entries, (name, key), where, known, reader, cwd, notes)
                 service.put(target, _under(values, service.get(target)), service.at.get(target) or where)
 
 
@@ -57,7 +59,7 @@ def _read_all(
     environment: Mapping[str, str],
     reader: Reader,
     cwd: str,
-    problems: Problems,
+    notes: Notes,
 ) -> dict[str, str | None]:
     """Values of all files of one service; a later file wins and may refer to earlier ones."""
     service, key = names
@@ -68,7 +70,7 @@ def _read_all(
         if not reader.exists(details["path"]):
             if details.get("required", True):
                 file = shown(details["path"], cwd)
-                problems.add(
+                notes.problems.add(
                     f"the file '{file}' does not exist",
                     ("services", service, key, index),
                     place,
@@ -76,9 +78,16 @@ def _read_all(
                 )
             continue
         try:
-            values |= _read(details, values, environment, reader, cwd)
+            lines: dict[str, int] = {}
+            found = _read(details, values, environment, reader, cwd, lines)
+            values |= found
+            target, file = _TARGETS[key], shown(details["path"], cwd)
+            notes.from_files += [
+                (("services", service, target, name), Where(file, lines.get(name, 0)), value)
+                for name, value in found.items()
+            ]
         except FileInvalid as error:
-            problems.errors.append(error)
+            notes.problems.errors.append(error)
     return values
 
 
@@ -88,10 +97,11 @@ def _read(
     environment: Mapping[str, str],
     reader: Reader,
     cwd: str,
+    lines: dict[str, int],
 ) -> dict[str, str | None]:
     name = shown(details["path"], cwd)
     text = reader.text(details["path"], name)
     if details.get("format") == "raw":
         return dotenv.raw(text, name, environment)
     known = {key: value for key, value in earlier.items() if value is not None}
-    return dotenv.parse(text, name, {**known, **environment})
+    return dotenv.parse(text, name, {**known, **environment}, lines)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from compose.errors import UsageError
+from compose.errors import UsageError, Where
 from compose.load import dotenv
 from compose.load.cast import boolean
 from compose.load.request import LoadRequest, Reader
@@ -37,6 +37,7 @@ class Source:
     environment: the caller's, completed by the env files; read by interpolation.
     env_files:   absolute paths of the env files that were read.
     name:        by flag or COMPOSE_PROJECT_NAME, else "".
+    where:       the place of every variable that an env file gave.
     """
 
     files: tuple[str, ...]
@@ -46,6 +47,7 @@ class Source:
     name: str
     profiles: tuple[str, ...]
     warnings: tuple[str, ...]
+    where: Mapping[str, Where]
 
 
 def discover(request: LoadRequest, reader: Reader) -> Source:
@@ -59,8 +61,9 @@ def discover(request: LoadRequest, reader: Reader) -> Source:
     named = request.env_files or _split(environment.get("COMPOSE_ENV_FILES", ""), ",")
     env_files = [_absolute(request.cwd, file) for file in named]
     warnings: list[str] = []
+    where: dict[str, Where] = {}
     first = _directory(request, files)
-    _read_env(env_files or _default_env(first, environment, reader), environment, request.cwd, reader)
+    complete(environment, env_files or _default_env(first, environment, reader), reader, request.cwd, where)
     if not files:
         separator = environment.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
         listed = _split(environment.get("COMPOSE_FILE", ""), separator)
@@ -69,7 +72,7 @@ def discover(request: LoadRequest, reader: Reader) -> Source:
         files = _search((request.project_directory and first) or request.cwd, reader, warnings)
     directory = _directory(request, files)
     used = env_files or _default_env(directory, environment, reader)
-    _read_env(used, environment, request.cwd, reader)
+    complete(environment, used, reader, request.cwd, where)
     return Source(
         files=files,
         directory=directory,
@@ -78,6 +81,7 @@ def discover(request: LoadRequest, reader: Reader) -> Source:
         name=_given_name(request, environment),
         profiles=request.profiles or _split(environment.get("COMPOSE_PROFILES", ""), ","),
         warnings=tuple(warnings),
+        where=where,
     )
 
 
@@ -134,15 +138,22 @@ def _default_env(directory: str, environment: Mapping[str, str], reader: Reader)
     return [path] if reader.exists(path) and not Path(path).is_dir() else []
 
 
-def _read_env(paths: list[str], environment: dict[str, str], cwd: str, reader: Reader) -> None:
-    """Complete ``environment``; a later file wins over an earlier, the caller over both."""
-    found: dict[str, str] = {}
+def complete(
+    environment: dict[str, str], paths: list[str], reader: Reader, cwd: str, where: dict[str, Where]
+) -> None:
+    """Complete ``environment`` from env files; a later file wins over an earlier, the caller over both.
+
+    where: filled with the place of every variable that is new.
+    """
+    found: dict[str, tuple[str, Where]] = {}
     for path in paths:
-        text = reader.text(path, shown(path, cwd))
-        values = dotenv.parse(text, shown(path, cwd), {**found, **environment})
-        found |= {name: value for name, value in values.items() if value is not None}
-    for name, value in found.items():
-        environment.setdefault(name, value)
+        name, lines = shown(path, cwd), dict[str, int]()
+        known = {one: value for one, (value, _) in found.items()}
+        values = dotenv.parse(reader.text(path, name), name, {**known, **environment}, lines)
+        found |= {one: (v, Where(name, lines[one])) for one, v in values.items() if v is not None}
+    for one, (value, at) in found.items():
+        if one not in environment:
+            environment[one], where[one] = value, at
 
 
 def _given_name(request: LoadRequest, environment: Mapping[str, str]) -> str:

@@ -18,8 +18,8 @@ from compose.load.cast import cast
 from compose.load.problems import Problems
 from compose.load.tree import Date, Map, Override, Reset, Seq, dotted
 
-_NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
-_OPERATORS = (":-", ":?", ":+", "-", "?", "+")
+NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
+OPERATORS = (":-", ":?", ":+", "-", "?", "+")
 MAX_LENGTH = 16 * 1024 * 1024
 
 
@@ -46,12 +46,16 @@ class Scope:
     used:     name -> value or None, of every variable that was looked up.
     unset:    names without value and without default, with the first place.
     required: errors for ``${V:?}``, reported together at the end.
+    where:    the place of every variable that an env file gave.
+    texts:    place -> text before its variables were replaced.
     """
 
     environment: Mapping[str, str]
     used: dict[str, str | None] = field(default_factory=dict)
     unset: dict[str, Where | None] = field(default_factory=dict)
     required: list[ComposeError] = field(default_factory=list)
+    where: Mapping[str, Where] = field(default_factory=dict)
+    texts: dict[Where, str] = field(default_factory=dict)
 
     def get(self, name: str) -> str | None:
         """The value of ``name``, remembered as used."""
@@ -93,6 +97,8 @@ class _Walk:
             if not any(isinstance(step, str) and step.startswith("x-") for step in path):
                 self._problems.add(f"'{text}' is a date, not text", path, where, hint="quote it")
             return str(text)
+        if where is not None and "$" in text:
+            self._scope.texts[where] = text
         missing = len(self._scope.required)
         try:
             done = substitute(text, _Place(self._scope, where, path)) if "$" in text else text
@@ -161,10 +167,10 @@ def substitute(text: str, lookup: _Place | Plain) -> str:
             out.append("$")
             index = dollar + 2
         elif follower == "{":
-            end = _closing(text, dollar + 1)
+            end = closing(text, dollar + 1)
             out.append(_braced(text[dollar + 2 : end], lookup))
             index = end + 1
-        elif match := _NAME.match(text, dollar + 1):
+        elif match := NAME.match(text, dollar + 1):
             value = lookup.get(match[0])
             out.append(lookup.unset(match[0]) if value is None else value)
             index = match.end()
@@ -175,7 +181,7 @@ def substitute(text: str, lookup: _Place | Plain) -> str:
     return "".join(out)
 
 
-def _closing(text: str, start: int) -> int:
+def closing(text: str, start: int) -> int:
     """The index of the brace that closes the one at ``start``."""
     depth = 0
     for index in range(start, len(text)):
@@ -190,14 +196,14 @@ def _closing(text: str, start: int) -> int:
 
 def _braced(inside: str, lookup: _Place | Plain) -> str:
     """The value of what stands between ``${`` and ``}``."""
-    match = _NAME.match(inside)
+    match = NAME.match(inside)
     if match is None:
         raise BadSyntax(f"invalid variable '${{{_short(inside)}}}'")
     name, rest = match[0], inside[match.end() :]
     value = lookup.get(name)
     if not rest:
         return lookup.unset(name) if value is None else value
-    operator = next((o for o in _OPERATORS if rest.startswith(o)), None)
+    operator = next((o for o in OPERATORS if rest.startswith(o)), None)
     if operator is None:
         raise BadSyntax(f"invalid variable '${{{_short(inside)}}}'")
     operand = rest[len(operator) :]

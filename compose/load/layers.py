@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from compose.errors import ComposeError, FileInvalid, Where
-from compose.load import dotenv, files
+from compose.load import files
 from compose.load.forms import Base, listed
 from compose.load.interpolate import Scope, interpolate
 from compose.load.long import long_form
@@ -35,6 +35,8 @@ class Notes:
     problems: the errors of all files; the road goes on without what is wrong.
     omit:     stages that are left out (``LoadRequest.omit``).
     root:     paths stay relative to this directory, "" makes them absolute.
+    layers:   every tree that was merged, in that order: they tell where a value comes from.
+    from_files: (path, place, value) of what env files and label files of services say.
     at:       where each active service stands.
     """
 
@@ -45,6 +47,8 @@ class Notes:
     problems: Problems = field(default_factory=Problems)
     omit: tuple[str, ...] = ()
     root: str = ""
+    layers: list[Map] = field(default_factory=list)
+    from_files: list[tuple[tuple[str | int, ...], Where, str | None]] = field(default_factory=list)
     at: Mapping[str, Where] = field(default_factory=dict)
 
 
@@ -77,7 +81,9 @@ class Assembler:
         documents = [(document, path) for path in paths for document in self._documents(path)]
         for document, path in documents:
             alone = len(documents) == 1 and "include" not in document
-            tree = merge(tree, self._layer(document, path, tree, alone=alone), raw=self._raw)
+            layer = self._layer(document, path, tree, alone=alone)
+            self._notes.layers.append(layer)
+            tree = merge(tree, layer, raw=self._raw)
         if not self._raw:
             self._resolve(tree)
         elif self._chain:
@@ -187,6 +193,7 @@ class Assembler:
         lower, upper = Map(), Map()
         lower.put("services", _one(name, clean(base)), None)
         upper.put("services", _one(name, body), None)
+        self._notes.layers += [lower, upper]
         return merge(lower, upper, raw=self._raw)["services"][name]
 
     def _other(self, path: str, where: Where | None) -> Map:
@@ -243,8 +250,9 @@ class Assembler:
         default = str(Path(directory, ".env"))
         if not env_files and self._reader.exists(default):
             env_files = [default]
-        _complete(environment, env_files, self._reader, self._cwd)
-        scope = Scope(environment, required=self._scope.required)
+        given = dict(self._scope.where)
+        files.complete(environment, env_files, self._reader, self._cwd, given)
+        scope = Scope(environment, required=self._scope.required, where=given)
         inner = Assembler(self._reader, scope, directory, self._cwd, self._notes, (*self._chain, path))
         tree = inner.project(paths)
         tree.drop("name")
@@ -286,16 +294,6 @@ def _item(path: tuple[str | int, ...]) -> tuple[str | int, ...]:
 
 def _needed(path: str) -> bool:
     return ".extends" in path or path.startswith("include")
-
-
-def _complete(environment: dict[str, str], paths: list[str], reader: files.Reader, cwd: str) -> None:
-    found: dict[str, str] = {}
-    for path in paths:
-        name = files.shown(path, cwd)
-        values = dotenv.parse(reader.text(path, name), name, {**found, **environment})
-        found |= {key: value for key, value in values.items() if value is not None}
-    for key, value in found.items():
-        environment.setdefault(key, value)
 
 
 def _one(name: str, value: Any) -> Map:

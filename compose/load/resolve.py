@@ -50,7 +50,10 @@ def model(request: files.LoadRequest, reader: files.Reader) -> tuple[dict[str, A
     environment = dict(source.environment)
     if source.name:
         environment["COMPOSE_PROJECT_NAME"] = source.name
-    scope, notes = Scope(environment), Notes(warnings=list(source.warnings), omit=request.omit)
+    scope, notes = (
+        Scope(environment, where=source.where),
+        Notes(warnings=list(source.warnings), omit=request.omit),
+    )
     problems = notes.problems
     notes.root = source.directory if "path-resolution" in request.omit else ""
     tree = Assembler(reader, scope, source.directory, request.cwd, notes).project(source.files)
@@ -63,7 +66,7 @@ def model(request: files.LoadRequest, reader: files.Reader) -> tuple[dict[str, A
     active, disabled = activate(services, source.profiles, request.services)
     tree["services"], notes.at = active, active.at
     base = Base(source.directory, environment.get("HOME") or str(Path("~").expanduser()))
-    merge_env_files(active, environment, reader, request.cwd, problems, base)
+    merge_env_files(active, environment, reader, request.cwd, notes, base)
     if "consistency" not in request.omit:
         check(tree, disabled, problems)
     _required(scope, source, request, problems)
@@ -73,7 +76,7 @@ def model(request: files.LoadRequest, reader: files.Reader) -> tuple[dict[str, A
     if "normalize" in request.omit:
         name = source.name or str(tree.get("name") or name)
     made = canonical(tree, name, (notes.root and ".") or source.directory, omit=request.omit)
-    made[EXTRA] = _extra(source, notes, tuple(active), disabled)
+    made[EXTRA] = _extra(source, notes, services, (tuple(active), disabled))
     return made, notes
 
 
@@ -128,8 +131,9 @@ def _known(services: Map, named: tuple[str, ...]) -> None:
 
 
 def _extra(
-    source: files.Source, notes: Notes, active: tuple[str, ...], disabled: tuple[str, ...]
+    source: files.Source, notes: Notes, services: Map, split: tuple[tuple[str, ...], tuple[str, ...]]
 ) -> dict[str, Any]:
+    """What a Project needs beyond the model. split: names of the active services and of the others."""
     values: dict[str, dict[str, str | None]] = {}
     for (section, key), value in notes.values.items():
         values.setdefault(section, {})[key] = value
@@ -138,8 +142,9 @@ def _extra(
         "files": list(source.files),
         "env_files": list(source.env_files),
         "profiles": list(source.profiles),
-        "order": list(active),
-        "disabled": list(disabled),
+        "all_profiles": sorted({name for one in services.values() for name in one.get("profiles") or ()}),
+        "order": list(split[0]),
+        "disabled": list(split[1]),
         "values": values,
     }
 

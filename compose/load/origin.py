@@ -1,0 +1,187 @@
+"""Where a value comes from: each place that gave it, what the last one overrode, the variables in it.
+
+Comes in:  a LoadRequest and a path such as ``services.web.environment.DB_URL``.
+Goes out:  an Explanation for every value at or below that path.
+Not here:  printing (``compose.cli.explain``). Values of secrets are masked here already.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from compose.errors import UsageError, Where
+from compose.load import resolve
+from compose.load.canonical import EXTRA
+from compose.load.files import LoadRequest, Reader
+from compose.load.layers import Notes
+from compose.load.tree import Map, Override, Reset, Seq, dotted, place, plain
+from compose.load.variables import mentions
+from schemas.frozen import dataclass
+
+Path = tuple[str | int, ...]
+MASK = "***"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One place that says something about the value.
+
+    text:      what stands there, before variables were replaced; None for a ``!reset``.
+    variables: (name, where its value comes from) of every variable in ``text``.
+    """
+
+    where: str
+    text: Any
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """The final value of ``path`` and the steps that led to it, the winner last; none for a default."""
+
+    path: str
+    value: Any
+    steps: tuple[Step, ...] = ()
+
+
+def explain(request: LoadRequest, path: str) -> tuple[Explanation, ...]:
+    """Explain every value at or below ``path``. Raises UsageError for a path that the model has not."""
+    model, notes = resolve.model(request, Reader())
+    shown = {key: value for key, value in model.items() if key != EXTRA}
+    secret = {value for (section, _), value in notes.values.items() if section == "secrets" and value}
+    steps = _parse(shown, path)
+    return tuple(
+        Explanation(
+            path=dotted(leaf),
+            value=_masked(value, secret, leaf),
+            steps=tuple(_masked_step(one, secret, leaf) for one in _steps(notes, request, leaf, value)),
+        )
+        for leaf, value in _leaves(_at(shown, steps), steps)
+    )
+
+
+def _parse(model: Any, text: str) -> Path:
+    """``text`` as steps into ``model``; names may hold dots, the longest that fits is taken."""
+    steps: list[str | int] = []
+    rest = text
+    while rest:
+        if isinstance(model, Mapping):
+            fitting = [k for k in model if rest == k or rest.startswith((f"{k}.", f"{k}["))]
+            if not fitting:
+                raise _no_such(dotted(steps), rest, list(model))
+            steps.append(max(fitting, key=len))
+            rest = rest[len(str(steps[-1])) :].removeprefix(".")
+        else:
+            match = re.match(r"\[(\d+)\]\.?", rest)
+            if match is None or not isinstance(model, list) or int(match[1]) >= len(model):
+                raise _no_such(dotted(steps), rest, [f"[{n}]" for n in range(len(model or ()))])
+            steps.append(int(match[1]))
+            rest = rest[match.end() :]
+        model = model[steps[-1]]
+    return tuple(steps)
+
+
+def _no_such(before: str, rest: str, known: Sequence[str]) -> UsageError:
+    close = get_close_matches(rest.split(".")[0], known, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else "there is: " + (", ".join(known) or "nothing below it")
+    return UsageError(f"the model has no '{rest}'" + (f" in '{before}'" if before else ""), hint=hint)
+
+
+def _at(model: Any, path: Path) -> Any:
+    for step in path:
+        model = model[step]
+    return model
+
+
+def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    if isinstance(value, Mapping | list) and value:
+        entries = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, entry in entries:
+            yield from _leaves(entry, (*path, key))
+    else:
+        yield path, value
+
+
+def _steps(notes: Notes, request: LoadRequest, path: Path, value: Any) -> Iterator[Step]:
+    for known, at, text in notes.from_files:
+        if known == path:
+            yield Step(where=str(at), text=text)
+    seen: set[Where] = set()
+    for layer in notes.layers:
+        found, where = _find(layer, path, value)
+        if where is not None and where not in seen:
+            seen.add(where)
+            yield _step(notes, request, path, found, where)
+
+
+def _find(layer: Map, path: Path, value: Any) -> tuple[Any, Where | None]:
+    """What ``layer`` says about ``path``, and where; a list item is found by its value, not its number."""
+    tree: Any = layer
+    for number, step in enumerate(path):
+        tree = tree.value if isinstance(tree, Override) else tree
+        if isinstance(tree, Seq):
+            rest = path[number + 1 :]
+            return next(
+                (
+                    (_inside(item, rest), place(item, rest) or where or place(layer, path))
+                    for item, where in tree.placed()
+                    if plain(_inside(item, rest)) == value
+                ),
+                (None, None),
+            )
+        if not isinstance(tree, Map) or step not in tree:
+            return None, None
+        tree = tree[str(step)]
+    return tree, place(layer, path)
+
+
+def _inside(item: Any, path: Path) -> Any:
+    for step in path:
+        item = item.value if isinstance(item, Override) else item
+        try:
+            item = item[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return item
+
+
+def _step(notes: Notes, request: LoadRequest, path: Path, found: Any, where: Where) -> Step:
+    for scope in notes.scopes:
+        if where in scope.texts:
+            text = scope.texts[where]
+            names = dict.fromkeys(one.name for one in mentions(text))
+            told = tuple((name, _source(name, scope.where, scope.environment, request)) for name in names)
+            return Step(where=str(where), text=text, variables=told)
+    if found is None and len(path) > 2 and path[-2] in ("environment", "args"):
+        name = str(path[-1])
+        scope = notes.scopes[0]
+        told = ((name, _source(name, scope.where, scope.environment, request)),)
+        return Step(where=str(where), text="", variables=told)
+    return Step(where=str(where), text=None if isinstance(found, Reset) else plain(found))
+
+
+def _source(
+    name: str, places: Mapping[str, Where], environment: Mapping[str, str], request: LoadRequest
+) -> str:
+    if name in request.environment:
+        return "the shell"
+    if name in places:
+        return str(places[name])
+    return "the project" if name in environment else "nowhere: it is not set"
+
+
+def _masked_step(step: Step, secret: set[str], path: Path) -> Step:
+    return Step(where=step.where, text=_masked(step.text, secret, path), variables=step.variables)
+
+
+def _masked(value: Any, secret: set[str], path: Path) -> Any:
+    """``value`` without any value of a secret."""
+    if path[:1] == ("secrets",) and path[-1] == "content":
+        return MASK
+    if isinstance(value, str):
+        for one in secret:
+            value = value.replace(one, MASK)
+    return value

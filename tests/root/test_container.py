@@ -12,8 +12,9 @@ import pytest
 from boxes import Box, cgroups, kill, until, whole_lines
 
 from runtime import state as records
+from runtime.cgroup.layout import find
 from runtime.errors import CommandNotFound, NotExecutable, RuntimeFailure
-from runtime.spec import Limits, Mount, Namespaces, Ulimit
+from runtime.spec import ExecSpec, Limits, Mount, Namespaces, Ulimit
 
 pytestmark = pytest.mark.root
 
@@ -512,3 +513,31 @@ def test_an_init_shows_the_program_and_nothing_of_the_host(box: Box) -> None:
     assert first.startswith("/sbin/pycompose-init -- sh -c cat")
     assert "python" not in first
     assert last.strip() == "0"
+
+
+def test_program_probe_and_children_are_in_the_containers_group_everywhere(box: Box) -> None:
+    async def body() -> None:
+        async with box.opened() as runtime:
+            spec = box.spec("sleep", "100")
+            await runtime.create(spec)
+            state = await runtime.start(spec.id)
+            own = Path(f"/proc/{state.pid}/cgroup").read_text()
+            ours = [line for line in own.splitlines() if line.endswith(spec.id)]
+            assert len(ours) >= len(find().roots())
+            probe = await runtime.execute(spec.id, ExecSpec(argv=("cat", "/proc/self/cgroup")))
+            inside = await runtime.execute(spec.id, ExecSpec(argv=("cat", "/proc/1/cgroup")))
+            assert probe.output == inside.output
+            assert f"/{box.project}/" not in probe.output
+
+    asyncio.run(body())
+
+
+def test_an_unfinished_line_is_not_joined_to_the_next_run(box: Box) -> None:
+    async def body() -> None:
+        async with box.opened() as runtime:
+            spec = box.spec("sh", "-c", "printf tail")
+            await box.finish(runtime, spec)
+            await box.finish(runtime, spec)
+            assert whole_lines([Path(spec.log)]) == ["tail", "tail"]
+
+    asyncio.run(body())

@@ -110,10 +110,12 @@ class Launched:
         os.waitpid(self.pid, 0)
 
 
-def launch(make: Callable[[], Order], pid_namespace: str = "private") -> Launched:
-    """Fork pid 1, which calls ``make`` and sets itself up in parallel; returns at once."""
+def launch(order: Order) -> Launched:
+    """Fork pid 1, which sets itself up in parallel, into ``order.group`` if that is made; returns at once."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    pid = fork_first(make, pid_namespace, theirs, ours)
+    pid_namespace = order.joins.get("pid", order.spec.namespaces.pid)
+    born = order.group if order.made is not None else None
+    pid = fork_first(lambda: order, pid_namespace, theirs, ours, born)
     theirs.close()
     return Launched(pid, ours)
 

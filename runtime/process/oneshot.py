@@ -134,6 +134,7 @@ def main(arguments: Sequence[str]) -> int:
         stdio=(null, writer, writer),
         filter=(scratch / "seccomp").read_bytes(),
         deathsig=True,
+        made=cgroup.make(own),
     )
     try:
         _serve(order, channel, writer)
@@ -144,7 +145,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _serve(order: Order, channel: socket.socket, writer: int) -> None:
-    child = launch(lambda: order)
+    child = launch(order)
     try:
         warnings, _ = child.ready()
         send(channel, {"pid": child.pid, "warnings": warnings})

@@ -19,7 +19,7 @@ from runtime.cgroup.layout import Group
 from runtime.errors import RuntimeFailure
 from runtime.kernel import processes
 from runtime.kernel.namespaces import Clone, setns
-from runtime.process import identity
+from runtime.process import identity, imports
 from runtime.process.messages import receive, revive, send, tell
 from runtime.spec import ContainerSpec, ContainerState, ExecSpec
 from runtime.state import alive
@@ -110,12 +110,13 @@ def _child(
         processes.prctl(processes.PR_SET_DUMPABLE, 0)
         os.setsid()
         os.umask(0o022)
+        if who.tty:  # imported while the host's files are in sight; brings all of mounting
+            from runtime.process.terminal import open_terminal
         birth.settle(own, born=born)
+        imports.close()
         setns(pidfd, _KINDS)
         identity.limits(who)
         if who.tty:
-            from runtime.process.terminal import open_terminal  # brings all of mounting
-
             master = open_terminal()
             send(channel, {"master": True}, [master])
             os.close(master)

@@ -27,7 +27,7 @@ from runtime.kernel import processes
 from runtime.kernel.namespaces import Clone, setdomainname, sethostname, setns, unshare
 from runtime.kernel.processes import prctl
 from runtime.policy.sysctls import own_sysctl
-from runtime.process import identity, init
+from runtime.process import identity, imports, init
 from runtime.process.messages import receive, receive_text, revive, send, tell
 from runtime.process.terminal import open_terminal
 from runtime.rootfs import apply as rootfs
@@ -197,6 +197,7 @@ def _set_up(order: Order, *, born: bool) -> tuple[dict[str, Any], int | None]:
         ipc_mounts=ipc.removesuffix("ipc") + "mnt" if ipc else "",
     )
     rootfs.apply(ops, order.staging)
+    imports.close()
     rootfs.enter_root(order.staging)
     if spec.namespaces.network in ("private", "none") and "network" not in order.joins:
         _loopback_up()

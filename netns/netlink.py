@@ -9,6 +9,7 @@ Source: netlink(7), include/uapi/linux/netlink.h. Why our own: docs/adr/0050.
 from __future__ import annotations
 
 import ctypes
+import errno
 import itertools
 import os
 import socket
@@ -218,6 +219,8 @@ def _check(body: bytes, message: Message) -> None:
     # with CAP_ACK the header of the request follows, its payload does not
     said = attributes(body[20:]).get(_MESSAGE_TEXT, b"").rstrip(b"\0").decode(errors="replace")
     words = os.strerror(-code) + (f" ({said})" if said else "")
+    if -code == errno.EOPNOTSUPP:  # what rtnetlink says to a kind of link that it does not know
+        words += "; the kernel lacks a module for it (veth, bridge, nf_tables, ...: see modprobe(8))"
     raise OSError(-code, f"netlink: {message.about or f'message {message.kind}'}: {words}")
 
 

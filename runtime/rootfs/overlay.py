@@ -8,11 +8,13 @@ Source: Documentation/filesystems/overlayfs.rst.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from runtime.errors import RuntimeFailure
 from runtime.kernel.mounts import mount
 
 PAGE = 4096  # what mount(2) reads of its data at most, the final NUL included
@@ -48,7 +50,7 @@ def mount_overlay(layers: Sequence[str], upper: str, work: str, target: Path) ->
     off = features(_known())
     options = data(layers, upper, work) + off
     if len(os.fsencode(options)) < PAGE:
-        mount("overlay", target, "overlay", data=options)
+        _mount(target, options)
         return
     with ExitStack() as undo:
         numbers = []
@@ -60,7 +62,18 @@ def mount_overlay(layers: Sequence[str], upper: str, work: str, target: Path) ->
         here = Path.cwd()
         undo.callback(os.chdir, here)
         os.chdir("/proc/self/fd")
-        mount("overlay", target, "overlay", data=data(lower, up, down) + off)
+        _mount(target, data(lower, up, down) + off)
+
+
+def _mount(target: Path, options: str) -> None:
+    try:
+        mount("overlay", target, "overlay", data=options)
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            raise RuntimeFailure(
+                "this kernel has no overlay file system", hint="load its module: modprobe overlay"
+            ) from None
+        raise
 
 
 def _known() -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from compose.cli import report
 from compose.cli.options import DryRun, Option, Texts
-from compose.errors import ComposeError, NotPermitted, UsageError
+from compose.errors import ComposeError, NotPermitted, Several, UsageError
 from compose.model.places import Places
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ Parallel = Annotated[
     int | None,
     Option("--parallel", metavar="INT", help="Limit pulls and builds at a time, -1 for none"),
 ]
+Strict = Annotated[
+    bool, Option("--strict", help="Refuse a file with attributes that have no effect, instead of a warning")
+]
 Assemble = Annotated[
     str,
     Option(
@@ -82,6 +85,7 @@ class Scope:
         progress: Progress = "",
         parallel: Parallel = None,
         assemble: Assemble = "",
+        strict: Strict = False,
         dry_run: DryRun = False,
     ) -> None:
         self.files = file
@@ -92,6 +96,7 @@ class Scope:
         self.progress = progress or os.environ.get("COMPOSE_PROGRESS", "") or "auto"
         self.parallel = parallel
         self.assemble = assemble or os.environ.get("PYCOMPOSE_ASSEMBLE", "") or "auto"
+        self.strict = strict
         self.dry_run = dry_run
         self.places = Places.from_environment(os.environ)
         self._loaded: Loaded | None = None
@@ -117,6 +122,7 @@ class Scope:
             except ComposeError as failure:
                 self._warn(failure.warnings)
                 raise
+            self._strictly(self._loaded.canonical)
             self._warn(self._loaded.warnings)
         return self._loaded
 
@@ -134,6 +140,14 @@ class Scope:
             cwd=os.getcwd(),
             services=tuple(services),
         )
+
+    def _strictly(self, model: Mapping[str, Any]) -> None:
+        """Refuse attributes without effect where ``--strict`` asks for it."""
+        found = model.get("x-pycompose", {}).get("ignored", ()) if self.strict else ()
+        if found:
+            hint = "remove them, or leave out --strict"
+            *others, last = found
+            raise Several([*map(UsageError, others), UsageError(last, hint=hint)])
 
     def _warn(self, warnings: Iterable[str]) -> None:
         for warning in warnings:
@@ -159,6 +173,7 @@ class Scope:
             request = self.request(services)
             hit = cache.find(cache.directory(request.environment), request, Reader())
             if hit is not None:
+                self._strictly(hit.canonical)
                 self._warn(hit.warnings)
                 return hit.canonical
         return self.loaded(services).canonical

@@ -34,6 +34,7 @@ class Notes:
     partial:  some file lacks a required attribute: the merged tree has to be looked at again.
     problems: the errors of all files; the road goes on without what is wrong.
     omit:     stages that are left out (``LoadRequest.omit``).
+    ignored:  sentences about attributes on which nothing acts.
     root:     paths stay relative to this directory, "" makes them absolute.
     layers:   every tree that was merged, in that order: they tell where a value comes from.
     from_files: (path, place, value) of what env files and label files of services say.
@@ -46,6 +47,7 @@ class Notes:
     partial: bool = False
     problems: Problems = field(default_factory=Problems)
     omit: tuple[str, ...] = ()
+    ignored: list[str] = field(default_factory=list)
     root: str = ""
     layers: list[Map] = field(default_factory=list)
     from_files: list[tuple[tuple[str | int, ...], Where, str | None]] = field(default_factory=list)

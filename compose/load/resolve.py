@@ -18,6 +18,7 @@ from compose.load.canonical import EXTRA, canonical, implied
 from compose.load.check import check
 from compose.load.env import merge_env_files
 from compose.load.forms import Base
+from compose.load.ignored import ignored
 from compose.load.interpolate import Scope
 from compose.load.layers import Assembler, Notes
 from compose.load.merge import clean
@@ -73,6 +74,7 @@ def model(request: files.LoadRequest, reader: files.Reader) -> tuple[dict[str, A
     if problems.errors:
         _circle(active, problems)
         raise _told(problems, notes)
+    notes.ignored = [f"{one.where}: {one.path}: {one.message}" for one in ignored(tree)]
     if "normalize" in request.omit:
         name = source.name or str(tree.get("name") or name)
     made = canonical(tree, name, (notes.root and ".") or source.directory, omit=request.omit)
@@ -146,6 +148,7 @@ def _extra(
         "order": list(split[0]),
         "disabled": list(split[1]),
         "values": values,
+        "ignored": notes.ignored,
     }
 
 
@@ -173,7 +176,7 @@ def warnings(notes: Notes) -> list[str]:
         for name, where in scope.unset.items():
             unset.setdefault(name, where)
     lines = [f"{where}: variable '{name}' is not set, an empty text is used" for name, where in unset.items()]
-    return list(dict.fromkeys([*notes.warnings, *lines]))
+    return list(dict.fromkeys([*notes.warnings, *lines, *notes.ignored]))
 
 
 def _variables(request: files.LoadRequest, notes: Notes, reader: files.Reader) -> dict[str, str | None]:

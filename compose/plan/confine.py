@@ -156,32 +156,13 @@ UNSUPPORTED = {
     "gpus": "GPU requests are not handled",
     "credential_spec": "Windows only",
 }
-IGNORED = {
-    "isolation": "Windows only",
-    "storage_opt": "the writable layer has no size of its own",
-    "cpu_count": "Windows only",
-    "cpu_percent": "Windows only",
-    "external_links": "join the other project's network instead",
-}
 
 
-def refuse_unsupported(service: Service) -> tuple[str, ...]:
-    """Raise ComposeError for what cannot be done here; return warnings for what is left out."""
+def refuse_unsupported(service: Service) -> None:
+    """Raise ComposeError for what cannot be done here; what is left out was told when the file was read."""
     for key, why in UNSUPPORTED.items():
         if getattr(service, key):
             raise ComposeError(
                 f"service '{service.name}' uses '{key}', which is not supported: {why}",
                 path=f"services.{service.name}.{key}",
             )
-    warnings = [
-        f"service '{service.name}': '{key}' has no effect: {why}"
-        for key, why in IGNORED.items()
-        if getattr(service, key)
-    ]
-    if service.userns_mode not in ("", "host"):
-        warnings.append(f"service '{service.name}': 'userns_mode: {service.userns_mode}' has no effect")
-    if service.runtime not in ("", "runc"):
-        warnings.append(f"service '{service.name}': 'runtime: {service.runtime}' has no effect")
-    if service.deploy and service.deploy.reserve_devices:
-        warnings.append(f"service '{service.name}': reserved devices are not handled")
-    return tuple(warnings)

@@ -49,7 +49,7 @@ class Site:
 
 def translate(project: Project, service: Service, number: int, image: ImageFacts, site: Site) -> Launch:
     """Say what container ``number`` of ``service`` is. Raises ComposeError for what cannot be done."""
-    warnings = list(confine.refuse_unsupported(service))
+    confine.refuse_unsupported(service)
     security = confine.security(service, project.working_dir)
     spaces = confine.namespaces(service, site.containers)
     name = container_name(project, service, number)
@@ -113,7 +113,7 @@ def translate(project: Project, service: Service, number: int, image: ImageFacts
         post_start=tuple(_hook(hook) for hook in service.post_start),
         pre_stop=tuple(_hook(hook) for hook in service.pre_stop),
         seccomp_file=security.seccomp_file,
-        warnings=(*warnings, *security.warnings, *more, *_mount_warnings(service, mounts)),
+        warnings=(*security.warnings, *more, *_mount_warnings(service, mounts)),
     )
 
 

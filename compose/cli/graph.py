@@ -22,7 +22,9 @@ def run(
     *,
     format: Annotated[
         str,
-        Option("--format", metavar="FORMAT", help="Format the output", choices=("text", "dot", "mermaid")),
+        Option(
+            "--format", metavar="FORMAT", help="Format the output", choices=("text", "dot", "mermaid", "svg")
+        ),
     ] = "text",
 ) -> int:
     """Print the start order of services and what each waits for"""
@@ -31,7 +33,7 @@ def run(
     order = loaded.order
     if services:
         order = order.only(order.dependencies(services))
-    sys.stdout.write({"text": text, "dot": dot, "mermaid": mermaid}[format](order))
+    sys.stdout.write({"text": text, "dot": dot, "mermaid": mermaid, "svg": svg}[format](order))
     return 0
 
 
@@ -48,12 +50,21 @@ def text(order: "Order") -> str:
 def dot(order: "Order") -> str:
     """Graphviz; an arrow points from what is waited for to who waits. Pure."""
     nodes = "".join(f'  "{name}";\n' for name in order.nodes)
+    for wave in order.levels():
+        nodes += "  { rank=same; " + " ".join(f'"{name}";' for name in wave) + " }\n"
     edges = ""
     for edge in order.edges:
         dashed = "" if edge.required else ", style=dashed"
         label = WORDS[edge.condition]
         edges += f'  "{edge.dependency}" -> "{edge.service}" [label="{label}"{dashed}];\n'
     return f"digraph services {{\n  rankdir=LR;\n{nodes}{edges}}}\n"
+
+
+def svg(order: "Order") -> str:
+    """A picture. Pure."""
+    from compose.cli import drawing
+
+    return drawing.svg(order, {str(condition): word for condition, word in WORDS.items()})
 
 
 def mermaid(order: "Order") -> str:

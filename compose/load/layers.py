@@ -7,6 +7,7 @@ Not here:  single stages: ``parse``, ``interpolate``, ``validate``, ``long``, ``
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from compose.load.parse import parse
 from compose.load.problems import Problems
 from compose.load.tree import Map, Override, Reset, Seq, place, plain, prune
 
+_REMOTE = re.compile(r"oci://|https?://|git://|ssh://|git@|github\.com/|.*\.git(#|$)")
 _SECTIONS = ("services", "networks", "volumes", "configs", "secrets", "models")
 
 
@@ -178,6 +180,8 @@ class Assembler:
         wanted = wanted.value if isinstance(wanted, Override) else wanted
         base_name = wanted if isinstance(wanted, str) else wanted.get("service")
         source, base_path = services, path
+        if isinstance(wanted, Map) and _REMOTE.match(str(wanted.get("file", ""))):
+            raise _not_local("extends", str(wanted["file"]), where)
         if isinstance(wanted, Map) and "file" in wanted:
             base_path = Base(str(Path(path).parent) if path != "-" else self._directory, self._home).path(
                 wanted["file"]
@@ -226,6 +230,9 @@ class Assembler:
                 continue
             details = entry if isinstance(entry, Map) else Map()
             named = listed(details.get("path") if isinstance(entry, Map) else entry)
+            if remote := next((one for one in named if _REMOTE.match(str(one))), ""):
+                self._notes.problems.note(_not_local("include", remote, where))
+                continue
             paths = [base.path(one) for one in named]
             if path in paths or set(paths) & set(self._chain):
                 chain = [files.shown(p, self._cwd) for p in (*self._chain, path, *paths)]
@@ -325,6 +332,14 @@ def _conflict(section: str, key: str, where: Where | None, other: Where | None) 
         hint=f"it is included from {other}; rename one, or change it in an override file listed in 'path'",
         where=where,
         path=f"{section}.{key}",
+    )
+
+
+def _not_local(kind: str, name: str, where: Where | None) -> FileInvalid:
+    return FileInvalid(
+        f"'{kind}' names '{name}': remote files are not supported",
+        hint="download it and name the local file",
+        where=where,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -461,3 +462,18 @@ def test_what_the_engine_fails_at_is_1_as_docker_composes() -> None:
     from runtime.errors import CommandNotFound
 
     assert error_from(error_message(CommandNotFound("exec: 'x': not found"))).exit_code == 1
+
+
+def test_wait_gives_a_record_a_moment_to_follow_the_end(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.container("web", status="created")
+    assert outcome(capsys, "wait", "web")[2].startswith('error: no containers for project "shop"')
+    id = shop.container("db", status="exited", end=ExitRecord(code=7))
+    record = shop.run / "containers" / id / "exit.json"
+    record.unlink()
+    writer = threading.Timer(0.2, write_json, (record, ExitRecord(code=7, at=time.time())))
+    writer.start()
+    code, out, _ = outcome(capsys, "wait", "db")
+    writer.join()
+    assert (code, out) == (7, f'container "{id}" exited with status code 7\n')

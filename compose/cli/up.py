@@ -152,6 +152,17 @@ def numbers(scale: Texts) -> dict[str, int]:
     return found
 
 
+def unique_names(loaded: "Loaded", replicas: Mapping[str, int]) -> None:
+    """Raise UsageError when a service with a name of its own is to have several containers."""
+    for service, count in replicas.items():
+        name = loaded.project.services[service].container_name if count > 1 else ""
+        if name:
+            raise UsageError(
+                f'service "{service}" has the container name "{name}", which only one container can have',
+                hint="remove 'container_name:' to scale the service",
+            )
+
+
 def _begin(scope: Scope, services: Texts, mentioned: Texts) -> "Loaded":
     """Read the file while a supervisor warms up; that one goes away again when another is there already."""
     if not scope.dry_run:
@@ -180,6 +191,7 @@ def ask(
     """The arguments of ``up`` for the supervisor, images ready; None after a dry run has printed its plan."""
     from compose.cli.remote import model
 
+    unique_names(loaded, told["scale"])
     arguments = model(loaded, services, dependencies=not told["no_deps"])
     if scope.dry_run:
         from compose.cli import plans

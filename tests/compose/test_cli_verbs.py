@@ -477,3 +477,12 @@ def test_wait_gives_a_record_a_moment_to_follow_the_end(
     code, out, _ = outcome(capsys, "wait", "db")
     writer.join()
     assert (code, out) == (7, f'container "{id}" exited with status code 7\n')
+
+
+def test_a_service_with_a_name_of_its_own_cannot_be_scaled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "compose.yaml").write_text("services: {web: {image: x, container_name: one}}\n")
+    monkeypatch.chdir(tmp_path)
+    code, _, err = outcome(capsys, "--dry-run", "up", "-d", "--scale", "web=2")
+    assert (code, 'has the container name "one"' in err) == (1, True)

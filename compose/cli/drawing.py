@@ -77,6 +77,7 @@ def _arrow(start: tuple[int, int, int], end: tuple[int, int, int], label: str, r
     bend = max((x2 - x1) // 2, 30)
     kind = "" if required else ' class="optional"'
     return (
-        f'  <path{kind} d="M{x1},{y1} C{x1 + bend},{y1} {x2 - bend},{y2} {x2},{y2}" marker-end="url(#arrow)"/>\n'
+        f'  <path{kind} marker-end="url(#arrow)" '
+        f'd="M{x1},{y1} C{x1 + bend},{y1} {x2 - bend},{y2} {x2},{y2}"/>\n'
         f'  <text class="label" x="{(x1 + x2) // 2}" y="{(y1 + y2) // 2 - 8}">{escape(label)}</text>\n'
     )

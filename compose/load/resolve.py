@@ -100,8 +100,6 @@ def name_of(source: files.Source, tree: Map) -> str:
 def _complete(tree: Map, problems: Problems) -> None:
     """Note what a merged tree still lacks."""
     for path, error in validate(tree)[1]:
-        if len(path) == 4 and path[2] == "models":
-            continue  # the short form, written out
         if not problems.spoils_in(*path):
             problems.note(error, path)
         prune(tree, path)

@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    from compose.cli import settings
     from compose.cli.parse import Invocation
     from compose.cli.scope import Scope
     from compose.cli.verbs import verb
@@ -59,6 +60,7 @@ def _run(words: list[str]) -> int:
     found = verb(invocation.verb)
     assert found is not None
     invocation.shared["dry_run"] |= invocation.values.pop("dry_run")
+    settings.adopt(invocation.shared)
     try:
         return found.run(Scope(**invocation.shared), **invocation.values)
     finally:

@@ -13,12 +13,17 @@ TRUE = frozenset({"true", "yes", "on", "y", "t", "1"})
 FALSE = frozenset({"false", "no", "off", "n", "f", "0"})
 
 
+def shortened(text: str) -> str:
+    """``text`` as far as an error should show it."""
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def boolean(text: str) -> bool:
     """``true``, ``yes``, ``on``, ``1`` ... as bool; ValueError otherwise."""
     word = text.lower()
     if word in TRUE or word in FALSE:
         return word in TRUE
-    raise ValueError(f"'{text}' is not a boolean: write true or false")
+    raise ValueError(f"'{shortened(text)}' is not a boolean: write true or false")
 
 
 def integer(text: str) -> int:
@@ -29,7 +34,7 @@ def integer(text: str) -> int:
     try:
         value = int(body, 0)
     except ValueError:
-        raise ValueError(f"'{text}' is not a whole number") from None
+        raise ValueError(f"'{shortened(text)}' is not a whole number") from None
     return -value if text.startswith("-") else value
 
 
@@ -38,7 +43,7 @@ def number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"'{text}' is not a number") from None
+        raise ValueError(f"'{shortened(text)}' is not a number") from None
 
 
 _SERVICE: dict[Callable[[str], bool | int | float], tuple[str, ...]] = {

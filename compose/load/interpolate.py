@@ -20,7 +20,7 @@ from compose.load.tree import Date, Map, Override, Reset, Seq, dotted
 
 NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 OPERATORS = (":-", ":?", ":+", "-", "?", "+")
-MAX_LENGTH = 16 * 1024 * 1024
+MAX_DEPTH = 50
 
 
 class MissingVariable(FileInvalid):
@@ -156,8 +156,10 @@ class Plain:
         raise BadSyntax(f"required variable '{name}' is missing a value: {message}")
 
 
-def substitute(text: str, lookup: _Place | Plain) -> str:
+def substitute(text: str, lookup: _Place | Plain, depth: int = 0) -> str:
     """``text`` with every variable replaced. Raises BadSyntax for a malformed ``${``. O(len(text))."""
+    if depth > MAX_DEPTH:
+        raise BadSyntax(f"variables are nested deeper than {MAX_DEPTH} levels")
     out: list[str] = []
     index = 0
     while (dollar := text.find("$", index)) != -1:
@@ -168,7 +170,7 @@ def substitute(text: str, lookup: _Place | Plain) -> str:
             index = dollar + 2
         elif follower == "{":
             end = closing(text, dollar + 1)
-            out.append(_braced(text[dollar + 2 : end], lookup))
+            out.append(_braced(text[dollar + 2 : end], lookup, depth + 1))
             index = end + 1
         elif match := NAME.match(text, dollar + 1):
             value = lookup.get(match[0])
@@ -194,7 +196,7 @@ def closing(text: str, start: int) -> int:
     raise BadSyntax(f"invalid variable in '{_short(text)}': '${{' is not closed")
 
 
-def _braced(inside: str, lookup: _Place | Plain) -> str:
+def _braced(inside: str, lookup: _Place | Plain, depth: int) -> str:
     """The value of what stands between ``${`` and ``}``."""
     match = NAME.match(inside)
     if match is None:
@@ -210,10 +212,14 @@ def _braced(inside: str, lookup: _Place | Plain) -> str:
     there = bool(value) if operator[0] == ":" else value is not None
     kind = operator[-1]
     if kind == "+":
-        return substitute(operand, lookup) if there else ""
+        return substitute(operand, lookup, depth) if there else ""
     if there:
         return value or ""
-    return substitute(operand, lookup) if kind == "-" else lookup.missing(name, substitute(operand, lookup))
+    return (
+        substitute(operand, lookup, depth)
+        if kind == "-"
+        else lookup.missing(name, substitute(operand, lookup, depth))
+    )
 
 
 def _short(text: str) -> str:

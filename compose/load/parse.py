@@ -19,6 +19,7 @@ from compose.load.tree import Date, Map, Override, Reset, Seq
 
 MAX_DEPTH = 200
 MAX_NODES = 2_000_000  # counted after aliases are expanded: an alias bomb ends here
+MAX_DIGITS = 400  # a longer one is text: Python refuses to print such a number
 MAX_BYTES = 32 * 1024 * 1024
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -248,6 +249,8 @@ def scalar(text: str) -> Any:
     if not text or first in "~nNtTfF":
         return _WORDS.get(text, text)
     if first not in "0123456789+-.":
+        return text
+    if len(text) > MAX_DIGITS:
         return text
     if _INT.match(text):
         return _integer(text.replace("_", ""))

@@ -17,6 +17,7 @@ import jsonschema_rs
 
 import schemas
 from compose.errors import ComposeError, FileInvalid
+from compose.load.cast import shortened
 from compose.load.tree import Map, dotted, place, plain
 
 _KINDS = {
@@ -168,21 +169,26 @@ def _shape(value: Any) -> str:
 
 def _unknown(key: str, path: list[str | int], error: Any, tree: Map) -> ComposeError:
     """An attribute that nobody knows, with the nearest one that is known."""
-    where, full = place(tree, [*path, key]), [*path, key]
+    where, full = place(tree, [*path, key]), [*path, shortened(key)]
     if len(path) == 1 and path[0] in ("services", "volumes", "configs", "secrets"):
         hint = "use letters, digits, '.', '_' and '-'"
         return FileInvalid(
-            f"'{key}' is not a name for an entry of '{path[0]}'", hint=hint, where=where, path=dotted(full)
+            f"'{shortened(key)}' is not a name for an entry of '{path[0]}'",
+            hint=hint,
+            where=where,
+            path=dotted(full),
         )
     known = _known(error)
-    close = get_close_matches(key, known, n=1)
+    close = get_close_matches(key[:60], known, n=1)
     hint = f"did you mean '{close[0]}'?" if close else ""
     if not close and len(known) in range(1, 9):
         hint = f"known here: {', '.join(known)}"
     if not path and key not in ("services",) and isinstance(tree.get(key), Map) and "image" in tree[key]:
         hint = hint or f"services stand under 'services:': indent '{key}' below it"
     place_ = f" in {_name(path)}" if path else " at the top level"
-    return FileInvalid(f"unknown attribute '{key}'{place_}", hint=hint, where=where, path=dotted(full))
+    return FileInvalid(
+        f"unknown attribute '{shortened(key)}'{place_}", hint=hint, where=where, path=dotted(full)
+    )
 
 
 def _known(error: Any) -> list[str]:

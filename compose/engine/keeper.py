@@ -27,7 +27,7 @@ from compose.plan.launch import Launch
 from runtime.container import Runtime
 from runtime.errors import RuntimeFailure
 from runtime.policy import health, restart
-from runtime.spec import ExecSpec, ExitRecord
+from runtime.spec import ExecResult, ExecSpec, ExitRecord
 from runtime.state import write_json
 
 
@@ -64,6 +64,7 @@ class Keeper:
         self.started_at = 0.0
         self._health_task: asyncio.Task[None] | None = None
         self._restart_task: asyncio.Task[None] | None = None
+        self._pause: asyncio.Future[None] | None = None  # what a restart waits for before it begins
         self._attempts = self.restarts
 
     @property
@@ -88,8 +89,11 @@ class Keeper:
 
         Raises errors of the three packages; nothing is left behind then.
         """
-        self._cancel_restart()
         if project is not None:  # somebody asked for it: its restart policy begins anew
+            await self._no_restart()
+            if self.running:
+                return None
+            self.stopped = False
             self._attempts = self.restarts = 0
         spec = ground.prepare(self.launch, project, self.shop.volumes, self.shop.record(self.id))
         created = await self.shop.runtime.create(spec, passed)
@@ -106,7 +110,8 @@ class Keeper:
 
     async def open(self) -> None:
         """Open the gate; returns when the program runs and its ``post_start`` hooks have ended well."""
-        self.stopped = False
+        if self.running:
+            return
         self.exit = None
         self.health = "starting" if self.launch.health else ""
         await self.shop.runtime.start(self.id)
@@ -140,8 +145,8 @@ class Keeper:
 
         timeout: seconds instead of the service's grace; negative waits for ever.
         """
-        self._cancel_restart()
         self.stopped = True
+        await self._no_restart()
         self._save()
         if not self.running:
             return await self.discard()
@@ -162,8 +167,8 @@ class Keeper:
     async def kill(self, signum: int) -> None:
         """Send a signal; an end by SIGKILL counts as wanted, as docker kill has it."""
         if signum == signal.SIGKILL:
-            self._cancel_restart()
             self.stopped = True
+            await self._no_restart()
             if not self.running:
                 self._save()
         await self._signal(signum)
@@ -179,7 +184,7 @@ class Keeper:
 
     async def remove(self, *, with_anonymous: bool) -> None:
         """Remove record, writable layer and, ``with_anonymous``, its anonymous volumes."""
-        self._cancel_restart()
+        await self._no_restart()
         self.shop.attachments.unplug(self.launch, for_good=True)
         ground.remove_files(self.launch)
         await self.shop.runtime.remove(self.id)
@@ -204,7 +209,7 @@ class Keeper:
             self._attempts = 0
         delay = restart.decide(self.launch.restart, record, self._attempts, ran_for, self.stopped)
         if delay is not None:
-            self._restart_task = asyncio.ensure_future(self._restart(delay))
+            self._plan_restart(delay)
         self._save()
         self.shop.emit(self._exit_event(record, delay))
         self.shop.touch()
@@ -229,33 +234,49 @@ class Keeper:
             return
         delay = restart.decide(self.launch.restart, self.exit, self._attempts, 0.0, self.stopped)
         if delay is not None:
-            self._restart_task = asyncio.ensure_future(self._restart(delay))
+            self._plan_restart(delay)
         self._save()
 
     async def _restart(self, delay: float) -> None:
-        await asyncio.sleep(delay)
-        self._attempts += 1
-        self.restarts += 1
+        """Start it again after ``delay`` seconds, unless ``_no_restart`` ends the pause before."""
         try:
+            if await self._cut_short(delay):
+                return
+            self._attempts += 1
+            self.restarts += 1
             await self.prepare(None)
             await self.open()
-        except asyncio.CancelledError:
-            await self.discard()
-            raise
+            self.shop.emit({"event": "restart", "name": self.name, "service": self.launch.service})
         except FAILURES as error:
             await self.discard()
             self.shop.emit(warning(f"{self.name} cannot be restarted: {sentence(error)}"))
         finally:
-            self._restart_task = None
+            self._restart_task = self._pause = None
             if not self.running:
                 self._save()
             self.shop.touch()
-        self.shop.emit({"event": "restart", "name": self.name, "service": self.launch.service})
 
-    def _cancel_restart(self) -> None:
-        task, self._restart_task = self._restart_task, None
-        if task is not None and task is not asyncio.current_task():
-            task.cancel()
+    async def _cut_short(self, delay: float) -> bool:
+        """Sit out the pause; whether it was ended before its time."""
+        assert self._pause is not None
+        try:
+            await asyncio.wait_for(self._pause, delay)
+        except TimeoutError:
+            return False
+        return True
+
+    def _plan_restart(self, delay: float) -> None:
+        self._pause = asyncio.get_running_loop().create_future()
+        self._restart_task = asyncio.ensure_future(self._restart(delay))
+
+    async def _no_restart(self) -> None:
+        """End the pause before a restart; a restart that has begun is waited for, and then it runs."""
+        task, pause = self._restart_task, self._pause
+        if task is None or task is asyncio.current_task():
+            return
+        if pause is not None and not pause.done():
+            pause.set_result(None)
+        await asyncio.wait([task])
 
     # -- health -------------------------------------------------------------------------------------
 
@@ -277,7 +298,7 @@ class Keeper:
         state, delay = health.next_state(spec, health.HealthState(), None, 0.0)
         while self.running:
             await asyncio.sleep(delay)
-            result = await self.shop.runtime.execute(self.id, probe)
+            result = await self._probed(probe)
             state, delay = health.next_state(spec, state, result, time.monotonic() - started)
             entry = {"at": time.time(), "code": result.code, "output": result.output}
             self.health_log = [*self.health_log, entry][-5:]
@@ -293,6 +314,13 @@ class Keeper:
                     }
                 )
                 self.shop.touch()
+
+    async def _probed(self, probe: ExecSpec) -> ExecResult:
+        """Run the check once; a program that is not there is a failed check."""
+        try:
+            return await self.shop.runtime.execute(self.id, probe)
+        except RuntimeFailure as error:
+            return ExecResult(code=error.exit_code, output=error.message)
 
     def why_unhealthy(self) -> str:
         """The last probe's word, for an error message."""

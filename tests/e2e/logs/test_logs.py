@@ -11,9 +11,11 @@ from tests.e2e.stack import Stack, until
 def test_logs_of_a_finished_service_are_complete_and_in_order(stack: Stack) -> None:
     stack("up", "-d")
     until(lambda: stack.ps()["words-1"]["State"] == "exited")
-    printed = stack("logs", "--no-log-prefix")  # what a container wrote to stderr goes to stderr
-    assert printed.stdout.splitlines() == ["one", "no newline", *(f"n{i}" for i in range(1, 201))]
-    assert printed.stderr == "two\n"
+    printed = stack("logs", "--no-log-prefix")
+    lines = printed.stdout.splitlines()  # both streams, as docker compose prints them
+    lines.remove("two")
+    assert lines == ["one", "no newline", *(f"n{i}" for i in range(1, 201))]
+    assert printed.stderr == ""
     assert stack("logs").stdout.splitlines()[-1] == "words-1  | n200"
     assert stack("logs", "--no-log-prefix", "--tail", "2").stdout.splitlines() == ["n199", "n200"]
     assert re.match(r"words-1  \| \d{4}-\d\d-\d\dT\S+Z one", stack("logs", "-t").stdout)

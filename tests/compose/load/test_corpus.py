@@ -65,7 +65,7 @@ def test_the_reference_refuses_it_too(name: str) -> None:
     assert reference(ROOT / "invalid" / name).returncode != 0
 
 
-def reference(folder: Path) -> subprocess.CompletedProcess[str]:
+def reference(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     """What the reference says to ``config`` of a case."""
     given = settings(folder)
     words = [ORACLE]
@@ -75,7 +75,7 @@ def reference(folder: Path) -> subprocess.CompletedProcess[str]:
     for flag, key in (("-p", "project_name"), ("--project-directory", "project_directory")):
         words += [flag, given[key]] if key in given else []
     return subprocess.run(
-        [*words, "config", "--format", "json"],
+        [*words, "config", "--format", "json", *flags],
         cwd=folder,
         env=environment(folder),
         capture_output=True,

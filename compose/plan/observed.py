@@ -25,11 +25,12 @@ ENVIRONMENT_FILE = "com.docker.compose.project.environment_file"
 VERSION = "com.docker.compose.version"
 NETWORK = "com.docker.compose.network"
 VOLUME = "com.docker.compose.volume"
+ALIVE = ("running", "paused", "restarting")  # what has to be stopped before it can be removed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """One container of the project; ``status`` as in runtime.spec.ContainerState.
+    """One container of the project; ``status`` as in runtime.spec.ContainerState, or "restarting".
 
     networks:  real names of the networks it joins.
     depends_on: services it depended on when it was made (for the stop order without a file).

@@ -13,7 +13,7 @@ from compose.errors import ComposeError
 from compose.model.project import Project
 from compose.model.service import NOTHING, Condition, Service
 from compose.plan.fingerprint import network_hash, service_hash
-from compose.plan.observed import CONFIG_HASH, Container, Observed
+from compose.plan.observed import ALIVE, CONFIG_HASH, Container, Observed
 from compose.plan.steps import Builder, Kind, Plan, Step, Wait
 from schemas.frozen import dataclass, field
 
@@ -122,7 +122,7 @@ class _Reconciler:
         return ()
 
     def _drop(self, container: Container, reason: str, after: tuple[int, ...] = ()) -> int:
-        if container.status in ("running", "paused"):
+        if container.status in ALIVE:
             stop = self.out.add(
                 Step(
                     kind=Kind.STOP,

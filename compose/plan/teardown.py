@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from compose.model.project import Project
-from compose.plan.observed import NETWORK, PROJECT, VOLUME, Container, Observed
+from compose.plan.observed import ALIVE, NETWORK, PROJECT, VOLUME, Container, Observed
 from compose.plan.reconcile import waits_of
 from compose.plan.steps import Builder, Kind, Plan, Step
 from schemas.frozen import dataclass
-
-ALIVE = ("running", "paused", "restarting")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ from compose.model.project import Project
 from compose.model.service import Condition
 from compose.plan import teardown
 from compose.plan.launch import ImageFacts
-from compose.plan.observed import Container, Observed
+from compose.plan.observed import ALIVE, Container, Observed
 from compose.plan.reconcile import UpOptions, reconcile
 from compose.plan.steps import Plan
 from compose.plan.translate import signal_number
@@ -64,8 +64,14 @@ class Call:
             self.listeners.discard(self.emit)
 
     def observe(self) -> Observed:
-        """The machine now."""
-        return observe(self.machine.places, self.machine.name)
+        """The machine now: what is on disk, but what is about to start again is "restarting"."""
+        seen = observe(self.machine.places, self.machine.name)
+        active = {keeper.id for keeper in self.machine.keepers.values() if keeper.active}
+        containers = (
+            dataclasses.replace(c, status="restarting") if c.id in active and c.status not in ALIVE else c
+            for c in seen.containers
+        )
+        return dataclasses.replace(seen, containers=tuple(containers))
 
     def adopt_project(self) -> list[str]:
         """Take the project of the arguments as the current one; gives its start order."""
@@ -164,7 +170,7 @@ async def down(call: Call) -> dict[str, Any]:
         call.adopt_project()
         assert call.machine.project is not None
         options = _options(teardown.DownOptions, call.arguments.get("options"))
-        plan = teardown.down(call.machine.project, _as_kept(call), options)
+        plan = teardown.down(call.machine.project, call.observe(), options)
         _tell_orphans(call, plan)
         await execute(plan, call.machine, call.emit, keep_going=True)
         if not call.machine.keepers:
@@ -290,22 +296,9 @@ def _tell_orphans(call: Call, plan: Plan) -> None:
 
 
 def _chosen(call: Call, *, oneoff: bool = False) -> list[Container]:
-    found = _as_kept(call).containers
+    found = call.observe().containers
     wanted = [c for c in found if (oneoff or not c.oneoff) and (not call.names or c.service in call.names)]
     return sorted(wanted, key=lambda c: (c.service, c.number))
-
-
-def _as_kept(call: Call) -> Observed:
-    """What is on disk, but a container that ended a moment ago and will be started again is "restarting"."""
-    seen = call.observe()
-    active = {keeper.id for keeper in call.machine.keepers.values() if keeper.active}
-    return dataclasses.replace(
-        seen,
-        containers=tuple(
-            dataclasses.replace(c, status="restarting") if c.id in active and c.status == "exited" else c
-            for c in seen.containers
-        ),
-    )
 
 
 Verb = Callable[[Call], Awaitable[dict[str, Any]]]

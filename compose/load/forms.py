@@ -32,8 +32,10 @@ class Base:
     home: str
     root: str = ""
 
-    def path(self, text: str) -> str:
-        """``text`` as an absolute path without ``.`` and ``..``."""
+    def path(self, text: Any) -> Any:
+        """``text`` as an absolute path without ``.`` and ``..``; what is no text (``!reset``) stays."""
+        if not isinstance(text, str):
+            return text
         if self.root:
             prefix = os.path.relpath(self.directory, self.root)
             rooted = prefix == "." or text.startswith(("/", "~"))
@@ -42,8 +44,10 @@ class Base:
             text = self.home + text[1:]
         return os.path.normpath(os.path.join(self.directory, text))  # noqa: PTH118 - text, not a file
 
-    def context(self, text: str) -> str:
+    def context(self, text: Any) -> Any:
         """A build context: a URL stays, a path becomes absolute."""
+        if not isinstance(text, str):
+            return text
         if _REMOTE.match(text) or text.startswith("service:") or text == "-":
             return text
         return self.path(text)

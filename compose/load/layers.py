@@ -171,13 +171,12 @@ class Assembler:
         own = services[name]
         if not isinstance(own, Map) or "extends" not in own:
             return own
-        wanted, where = own["extends"], own.at.get("extends")
+        wanted, where = clean(own["extends"]), own.at.get("extends")
         if isinstance(wanted, Reset):
             return own
         here = (path, name)
         if here in chain:
             raise _cycle("extends", [f"{n} in {files.shown(p, self._cwd)}" for p, n in (*chain, here)], where)
-        wanted = wanted.value if isinstance(wanted, Override) else wanted
         base_name = wanted if isinstance(wanted, str) else wanted.get("service")
         source, base_path = services, path
         if isinstance(wanted, Map) and _REMOTE.match(str(wanted.get("file", ""))):

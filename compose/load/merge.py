@@ -27,12 +27,19 @@ def clean(value: Any, path: tuple[str, ...] = ()) -> Any:
     if isinstance(value, Map):
         result = Map()
         for key, entry in value.items():
-            if not isinstance(entry, Reset):
-                result.move(value, key, clean(entry, (*path, key)))
+            done = clean(entry, (*path, key))
+            if not isinstance(done, Reset):
+                result.move(value, key, done)
         return result
     if isinstance(value, Seq):
-        kept = ((entry, where) for entry, where in value.placed() if not isinstance(entry, Reset))
-        return unique(Seq((clean(entry, path), where) for entry, where in kept), path)
+        done = ((clean(entry, path), where) for entry, where in value.placed())
+        return unique(Seq((entry, where) for entry, where in done if not isinstance(entry, Reset)), path)
+    return value
+
+
+def _unwrapped(value: Any) -> Any:
+    while isinstance(value, Override):
+        value = value.value
     return value
 
 
@@ -41,7 +48,7 @@ def _maps(base: Map, over: Map, path: tuple[str, ...], raw: bool) -> Map:
     for key, value in base.items():
         result.move(base, key, value)
     for key, value in over.items():
-        if isinstance(value, Reset):
+        if isinstance(_unwrapped(value), Reset):
             result.drop(key)
         elif key in base:
             merged = _values(base[key], value, (*path, key), raw)

@@ -42,12 +42,21 @@ def model(request: files.LoadRequest, reader: files.Reader) -> dict[str, Any]:
     return ordered
 
 
+def _mapping(value: Any) -> dict[str, Any]:
+    """``value`` if it is a mapping, else an empty one: a variable may stand in its place."""
+    return value if isinstance(value, dict) else {}
+
+
 def _defaults(entry: dict[str, Any], directory: str) -> None:
-    for holder, key in ((entry, "command"), (entry, "entrypoint"), (entry.get("healthcheck") or {}, "test")):
+    for holder, key in (
+        (entry, "command"),
+        (entry, "entrypoint"),
+        (_mapping(entry.get("healthcheck")), "test"),
+    ):
         if holder.get(key) == []:
             holder[key] = None
-    resources = (entry.get("deploy") or {}).get("resources") or {}
-    devices = (resources.get("reservations") or {}).get("devices") or ()
+    resources = _mapping(_mapping(entry.get("deploy")).get("resources"))
+    devices = _mapping(resources.get("reservations")).get("devices") or ()
     for request in (*devices, *(entry.get("gpus") or ())):
         if isinstance(request, dict) and "device_ids" not in request:
             request.setdefault("count", "all")
@@ -80,7 +89,7 @@ def _normalize(result: dict[str, Any], services: Mapping[str, Any]) -> None:
     for section in _SECTIONS:
         for key, entry in (result.get(section) or {}).items():
             entry = result[section][key] = entry or {}
-            if not entry.get("name"):
+            if isinstance(entry, dict) and not entry.get("name"):
                 entry["name"] = key if entry.get("external") else f"{result['name']}_{key}"
 
 

@@ -192,7 +192,7 @@ def _octal(mode: str | int | float) -> int:
     """Permission bits from a number, or from text in octal."""
     try:
         value = int(mode, 8) if isinstance(mode, str) else int(mode)
-    except ValueError:
+    except (ValueError, TypeError):
         value = -1
     if not 0 <= value <= 0o7777:
         raise ValueError(f"'{mode}' is not a file mode such as 0440")

@@ -129,7 +129,14 @@ def plain(tree: Any) -> Any:
     if isinstance(tree, Override):
         return plain(tree.value)
     if isinstance(tree, dict):
-        return {key: plain(value) for key, value in tree.items() if not isinstance(value, Reset)}
+        return {key: plain(value) for key, value in tree.items() if not gone(value)}
     if isinstance(tree, list):
-        return [plain(value) for value in tree if not isinstance(value, Reset)]
+        return [plain(value) for value in tree if not gone(value)]
     return tree
+
+
+def gone(value: Any) -> bool:
+    """Whether ``value`` is a reset, perhaps inside overrides."""
+    while isinstance(value, Override):
+        value = value.value
+    return isinstance(value, Reset)

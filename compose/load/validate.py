@@ -18,7 +18,7 @@ import jsonschema_rs
 import schemas
 from compose.errors import ComposeError, FileInvalid
 from compose.load.cast import shortened
-from compose.load.tree import Map, dotted, place, plain
+from compose.load.tree import Map, Override, Seq, dotted, gone, place, plain
 
 _KINDS = {
     "string": "text", "number": "a number", "integer": "a whole number", "boolean": "true or false",
@@ -93,13 +93,26 @@ def _is_other_type(inner: Any, outer: Any) -> bool:
 
 
 def _explain(error: Any, tree: Map) -> list[Finding]:
-    path: list[str | int] = list(error.instance_path)
+    path = _real(tree, error.instance_path)
     kind = error.kind.name
     if kind in ("additionalProperties", "unevaluatedProperties"):
         return [Finding((*path, k), _unknown(k, path, error, tree)) for k in error.kind.unexpected]
     message, hint = _sentence(kind, error, path)
     where = place(tree, path)
     return [Finding(tuple(path), FileInvalid(message, hint=hint, where=where, path=dotted(path)))]
+
+
+def _real(tree: Any, path: Sequence[str | int]) -> list[str | int]:
+    """``path`` in ``tree``, where items of lists that are reset count as well."""
+    steps: list[str | int] = []
+    for step in path:
+        key: Any = step
+        tree = tree.value if isinstance(tree, Override) else tree
+        if isinstance(tree, Seq) and isinstance(step, int):
+            key = [number for number, item in enumerate(tree) if not gone(item)][step]
+        steps.append(key)
+        tree = tree[key] if isinstance(tree, Map | Seq) else None
+    return steps
 
 
 def _sentence(kind: str, error: Any, path: Path) -> tuple[str, str]:

@@ -34,7 +34,11 @@ def begin(
     channel: socket.socket,
     own: Group,
 ) -> NoReturn:
-    """Send the pid of the new pid 1 and the descriptor of the monitor's lock, or an error, and exit."""
+    """Send the pid of the new pid 1 and the descriptor of the monitor's lock and exit 0; or an error, and 1.
+
+    Pid 1 answers on the same connection, perhaps before its pid is sent.
+    """
+    code = 1
     try:
         held = lock(place.record / "monitor.lock", wait=True)  # the last one may still be tidying up
         assert held is not None
@@ -44,12 +48,13 @@ def begin(
             lambda: prepare(place, own, made, passed, monitor), pid_namespace, channel, group=own
         )
         send_text(channel, b"%d" % pid, [held])
+        code = 0
     except RuntimeFailure as error:
         tell(channel, error)
     except OSError as error:
         tell(channel, RuntimeFailure(f"cannot make the container's first process: {error}"))
     finally:
-        os._exit(0)
+        os._exit(code)
 
 
 def prepare(place: Place, own: Group, made: Sequence[str], passed: Sequence[int], monitor: int) -> Order:

@@ -118,8 +118,10 @@ class Links:
         link.kept = [os.open(record / name, flags) for name in ("stdout", "stderr")]
 
     def drop(self, link: Link, *, close_kept: bool = True) -> None:
-        self._loop.remove_reader(link.channel)
-        link.channel.close()
+        """Forget a connection. Idempotent."""
+        if link.channel.fileno() >= 0:
+            self._loop.remove_reader(link.channel)
+            link.channel.close()
         if self.by_id.get(link.id) is link:
             del self.by_id[link.id]
         handed, link.handed = link.handed, []
@@ -206,7 +208,7 @@ class Links:
         """Pid 1 may be our child now (when the spawner died before its monitor): then we learn its status."""
         try:
             pidfd = os.pidfd_open(link.state.pid)
-        except ProcessLookupError:
+        except OSError:  # ESRCH; EINVAL or ENOENT from some kernels while it is being reaped
             self._reap_orphan(link.id, link.state.pid)
             return
         self._loop.add_reader(pidfd, self._orphan_ended, pidfd, link.id, link.state.pid)

@@ -107,13 +107,9 @@ class Monitor:
         theirs.close()
         for fd in start.passed:
             os.close(fd)
-        text, self.locks = receive_text(ours)
-        os.waitpid(helper, 0)
+        forked = os.waitpid(helper, 0)[1] == 0
         set_subreaper(False)  # orphans of a container without pids of its own are the spawner's
-        if self.locks:
-            self.pid = int(text)
-            self.child = Launched(self.pid, ours)
-            text, fds = receive_text(ours)
+        text, fds = self._first_words(ours) if forked else receive_text(ours)
         if not text or text.startswith(b'{"error"'):
             if self.child is not None:
                 self.child.abort()
@@ -171,11 +167,11 @@ class Monitor:
     # --- a container whose monitor died
 
     def adopt(self, master: int | None) -> None:
-        """Watch a pid 1 that somebody else is the parent of."""
+        """Watch a pid 1 that somebody else is the parent of. Raises ProcessLookupError when it is gone."""
+        self._watch(self.pid)
         self.master = master
         self._write_state(json.dumps({**json.loads(self.state), "monitor": os.getpid()}).encode())
         self._open_sources()
-        self._watch(self.pid)
 
     def close_the_books(self) -> None:
         """Pid 1 ended while nobody watched."""
@@ -258,6 +254,14 @@ class Monitor:
         text = b'{"monitor": "%s", "pid": %d, "kept": %d, "state": %s}'
         words = (self.task.id.encode(), os.getpid(), len(self.kept), self.state)
         self._report(text % words, [*handed, *self.kept])
+
+    def _first_words(self, channel: socket.socket) -> tuple[bytes, list[int]]:
+        """Learn the pid from the helper that is gone, and what pid 1 answers; the two come in any order."""
+        text, fds = receive_text(channel)
+        number, self.locks = (text, fds) if text.isdigit() else receive_text(channel)
+        self.pid = int(number)
+        self.child = Launched(self.pid, channel)
+        return receive_text(channel) if text is number else (text, fds)
 
     def _watch(self, pid: int) -> None:
         self.pidfd = os.pidfd_open(pid)
@@ -385,13 +389,15 @@ def adopt(start: Start, master: int | None = None) -> None:
     _set_name(spec.name)
     monitor = Monitor(start, task(spec, start.place, running=True))
     monitor.state, monitor.pid, monitor.begun = text, state["pid"], True
-    if alive(state["pid"], state["start_time"]):
+    try:
+        if not alive(state["pid"], state["start_time"]):
+            raise ProcessLookupError
         monitor.adopt(master)
-        if monitor.channel is not None:
-            monitor.hello()
-        monitor.serve()
-    else:
-        monitor.close_the_books()
+    except ProcessLookupError:
+        return monitor.close_the_books()
+    if monitor.channel is not None:
+        monitor.hello()
+    monitor.serve()
 
 
 def rehearse(layout: Layout) -> None:

@@ -29,7 +29,7 @@ from pathlib import Path
 
 # The processes that a tool keeps for its containers, by command line.
 KEEPS = {
-    "pycompose": r"compose\.supervisor|process\.spawner",
+    "pycompose": r"compose[./]supervisor|process\.spawner",
     "docker compose": r"dockerd|containerd|docker-proxy",
     "podman-compose": r"conmon|netavark|aardvark|rootlessport",
 }

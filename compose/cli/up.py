@@ -191,7 +191,7 @@ def ask(
     """The arguments of ``up`` for the supervisor, images ready; None after a dry run has printed its plan."""
     from compose.cli.remote import model
 
-    unique_names(loaded, told["scale"])
+    unique_names(loaded, told.get("scale", {}))
     arguments = model(loaded, services, dependencies=not told["no_deps"])
     if scope.dry_run:
         from compose.cli import plans

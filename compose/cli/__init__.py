@@ -5,6 +5,7 @@ Goes out:  an exit code; data on standard output, talk on standard error; never 
 Open next: ``verbs`` (the list), ``options`` (how flags are declared), ``scope`` (what all verbs share).
 """
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and give its exit code. The console script ``pycompose`` calls this."""
+    gc.set_threshold(50_000, 20, 20)  # what is imported stays: no search for cycles in it
     from compose.cli import report
 
     words = list(sys.argv[1:] if argv is None else argv)

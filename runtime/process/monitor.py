@@ -23,7 +23,6 @@ import select
 import socket
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from runtime.cgroup import apply as cgroup
@@ -398,43 +397,6 @@ def adopt(start: Start, master: int | None = None) -> None:
     if monitor.channel is not None:
         monitor.hello()
     monitor.serve()
-
-
-def rehearse(layout: Layout) -> None:
-    """Do what every monitor does, with pipes of our own.
-
-    The interpreter adapts code that it has run a few times by writing into it: done here, before any fork,
-    that is shared, and weighs 300 KiB per monitor when it is not.
-    """
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    start = Start(Place(Path("/"), Path("/"), ""), "/dev", layout, [], theirs)
-    monitor = Monitor(start, Task("null", "", "private", "", 0, "log", False, "", 0, 1))
-    set_subreaper(True)
-    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    monitor._report(b"{}", [0])
-    for fd in receive_text(ours)[1]:
-        os.close(fd)
-    send_text(ours, b"{}")
-    monitor._command()
-    memory = os.memfd_create("rehearsal", os.MFD_CLOEXEC)
-    record = Record(f"/proc/self/fd/{memory}")
-    log = Log("", 0, 1)
-    for stream in range(2):
-        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        os.write(writer, b"one\ntwo")
-        source = PipeSource(reader, stream, log, record)
-        monitor.poll.register(reader, select.POLLIN)
-        ready = {fd for fd, _ in monitor.poll.poll(monitor._timeout())}
-        while source.fd in ready and source.copy():
-            pass
-        source.close()
-        os.close(writer)
-    record.close()
-    log.close()
-    _read("/proc/self/comm")
-    os.close(memory)
-    for end in (ours, theirs, *pair):
-        end.close()
 
 
 def _set_name(name: str) -> None:

@@ -35,6 +35,7 @@ from runtime.process import capture, monitor
 from runtime.process.line import Revival, lock
 from runtime.process.log import lines
 from runtime.process.messages import receive, receive_text, send
+from runtime.process.rehearsal import rehearse
 from runtime.process.task import CREATE, unpack
 from runtime.rootfs.decide import decide
 from runtime.spec import ContainerSpec, ContainerState, ExecSpec, from_json, to_json
@@ -235,7 +236,7 @@ def _warm_up() -> None:
     writes(spec.limits, 1, str, DEFAULT)
     layout = find()
     for _ in range(8):
-        monitor.rehearse(layout)
+        rehearse(layout)
     lines(b"one\ntwo", "stdout", time.time_ns())
 
 

@@ -274,7 +274,7 @@ def images(shown: Display, mute: Collection[str] = ()) -> Callable[[Any], None]:
         if event.kind in ("note", "output"):
             shown.line(event.text)
             return
-        detail = ""
+        detail = event.detail
         if event.total:
             from compose.cli.humane import size
 

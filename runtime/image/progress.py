@@ -23,6 +23,7 @@ class Progress:
              (a sentence for the user).
     text:    what became of it: "Downloading", "Unpacking", "Exists", "Running", "CACHED", "Done", "Error".
     current, total: bytes, 0 when unknown.
+    detail:  why, in a few words: what made a step run again.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class Progress:
     text: str = ""
     current: int = 0
     total: int = 0
+    detail: str = ""
 
 
 Events = Callable[[Progress], None]

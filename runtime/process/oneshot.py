@@ -30,6 +30,10 @@ Output = Callable[[bytes], None]
 _CHUNK = 65536
 
 
+class Stopped(RuntimeFailure):
+    """The container was killed because its caller said so."""
+
+
 def run(
     spec: ContainerSpec,
     *,
@@ -37,6 +41,7 @@ def run(
     connect: Callable[[Path], None] | None = None,
     output: Output | None = None,
     warn: Callable[[str], None] = lambda text: None,
+    stop: int | None = None,
 ) -> ExitRecord:
     """Run ``spec`` to its end and say how it ended.
 
@@ -44,7 +49,9 @@ def run(
     scratch: an empty directory, left with at most our work directories in it.
     connect: gets the path of the network namespace before the program starts.
     output:  gets standard output and error, merged, as they come; None throws them away.
-    Raises NotExecutable, CommandNotFound, RuntimeFailure. KeyboardInterrupt kills the container first.
+    stop:    a descriptor; once it can be read, the container is killed: for callers in a thread of their own.
+    Raises NotExecutable, CommandNotFound, Stopped, RuntimeFailure. KeyboardInterrupt kills the container
+    first.
     """
     order = scratch / "order.json"
     order.write_text(json.dumps(to_json(spec)))
@@ -65,7 +72,7 @@ def run(
         if connect:
             connect(Path(f"/proc/{ready['pid']}/ns/net"))
         send(ours, {"go": True})
-        return _follow(ours, reader, output or (lambda data: None))
+        return _follow(ours, reader, output or (lambda data: None), stop)
     finally:
         ours.close()  # the helper takes this as the order to kill, when it is still there
         os.close(reader)
@@ -83,14 +90,18 @@ def _answer(channel: socket.socket) -> dict[str, Any]:
     return message
 
 
-def _follow(channel: socket.socket, reader: int, output: Output) -> ExitRecord:
+def _follow(channel: socket.socket, reader: int, output: Output, stop: int | None) -> ExitRecord:
     """Pass output on until the exit is reported, then what the pipe still holds."""
     os.set_blocking(reader, False)
     poll = select.poll()
     poll.register(reader, select.POLLIN)
     poll.register(channel, select.POLLIN)
+    if stop is not None:
+        poll.register(stop, select.POLLIN)
     while True:
         ready = dict(poll.poll())
+        if stop is not None and stop in ready:
+            raise Stopped("the caller wants it no more")
         if reader in ready and not _copy(reader, output):
             poll.unregister(reader)
         if channel.fileno() in ready:

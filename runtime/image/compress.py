@@ -27,6 +27,7 @@ with contextlib.suppress(ImportError):  # no wheel for this machine
     from isal import isal_zlib as _fast_zlib
 
 CHUNK = 1 << 20
+_XZ_MEMORY = 160 << 20  # xz -9 needs 65 MiB; a header can ask for 4 GiB
 GZIP, ZSTD, BZIP2, XZ = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\x00"
 Item = TypeVar("Item")
 
@@ -70,7 +71,7 @@ def _decoder(first: bytes) -> Callable[[], Any] | None:
     if first.startswith(BZIP2):
         return bz2.BZ2Decompressor
     if first.startswith(XZ):
-        return lzma.LZMADecompressor
+        return lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
     return None
 
 
@@ -110,13 +111,46 @@ def _feed(machine: Any, data: bytes) -> Iterator[bytes]:
             yield out
 
 
-def gzip(chunks: Iterable[bytes], level: int = 6) -> Iterator[bytes]:
-    """Compress as one gzip member with no name and no time, so that equal input gives equal output."""
-    machine = zlib.compressobj(level, zlib.DEFLATED, 31)
+def gzip_machine(level: int) -> Any:
+    """A compressor of one gzip member with no name and no time. level: 1 is quick, 2 smaller.
+
+    isal has the levels 0 to 3 and is several times as quick; without it zlib's 1 and 6 come closest.
+    """
+    if _fast_zlib is zlib:
+        return zlib.compressobj(1 if level < 2 else 6, zlib.DEFLATED, 31)
+    return _fast_zlib.compressobj(level, zlib.DEFLATED, 31)
+
+
+def gzip(chunks: Iterable[bytes], level: int = 2) -> Iterator[bytes]:
+    """Compress as one gzip member; equal input gives equal output on one machine."""
+    machine = gzip_machine(level)
     for chunk in chunks:
         if out := machine.compress(chunk):
             yield out
     yield machine.flush()
+
+
+def limited(chunks: Iterable[bytes], ratio: int = 200, free: int = 1 << 30) -> Iterator[bytes]:
+    """Like ``decompress``, but give up when more than ``ratio`` times the input so far plus ``free`` bytes came out.
+
+    For a stream whose length is not known before. Raises InvalidImage.
+    """
+    taken = given = 0
+
+    def counted() -> Iterator[bytes]:
+        nonlocal taken
+        for chunk in chunks:
+            taken += len(chunk)
+            yield chunk
+
+    for plain in decompress(counted()):
+        given += len(plain)
+        if given > taken * ratio + free:
+            raise InvalidImage(
+                f"{taken >> 20} MiB of the archive decompress to more than {given >> 20} MiB",
+                hint="it looks like a decompression bomb",
+            )
+        yield plain
 
 
 def ahead(items: Iterable[Item], depth: int = 8) -> Generator[Item, None, None]:

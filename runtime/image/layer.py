@@ -4,9 +4,10 @@ Comes in:  chunks of a (compressed) layer; or a directory in overlayfs form.
 Goes out:  a directory in overlayfs form and its diffID; or the one tar stream that stands for a directory.
 Not here:  how entries are written (unpack), where layers are kept (store).
 
-The stream of a directory is always the same: sorted names, whole seconds, no access times; so its digest can
-be
-taken without writing it anywhere, and again, years later, when it is pushed or saved.
+The stream of a directory made here is always the same: sorted names, whole seconds, no access times; so its digest
+can be taken without writing it anywhere, and again, years later, when it is pushed or saved. A layer of others comes
+out again as it came in: beside it lies a record of its stream (split), or, for the few with sparse files or entries
+that replace each other, the archive itself.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from runtime.image import tar
+from runtime.image import split, tar
 from runtime.image.compress import CHUNK, ahead, decompress
 from runtime.image.errors import DigestMismatch, InvalidImage
-from runtime.image.unpack import OPAQUE, WHITEOUT, Bounds, Unpacker
+from runtime.image.unpack import OPAQUE, WHITEOUT, Bounds, Unpacker, clean
 from schemas.frozen import dataclass
 
 _RATIO, _FREE = 200, 1 << 30
@@ -30,18 +31,28 @@ _HIDDEN = ("trusted.overlay.", "user.overlay.", "system.posix_acl", "security.se
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A layer's identity: diff_id is "sha256:..." of its plain tar stream, size the bytes of its files."""
+    """A layer's identity: diff_id is "sha256:..." of its plain tar stream, size the bytes of its files.
+
+    exact: whether that stream can be had again without the archive it came from.
+    """
 
     diff_id: str
     size: int
     entries: int
+    exact: bool = True
+
+
+def record_of(directory: Path) -> Path:
+    """Where ``unpack`` leaves the record of the stream it put into ``directory``."""
+    return directory.with_name(directory.name + ".split")
 
 
 def unpack(chunks: Iterable[bytes], directory: Path, *, compressed: int = 0, expected: str = "") -> Made:
-    """Unpack a layer into ``directory`` (made here, must not exist).
+    """Unpack a layer into ``directory`` (made here, must not exist), the record of its stream beside it.
 
     compressed: bytes of the input, from which the limit against bombs is taken; 0 for no such limit.
     expected:   the diffID it must have, "" when not known. Raises InvalidImage, DigestMismatch, OSError.
+    Memory does not grow with the layer but for the times of its directories.
     """
     directory.mkdir(mode=0o755)
     directory.chmod(0o755)
@@ -53,18 +64,26 @@ def unpack(chunks: Iterable[bytes], directory: Path, *, compressed: int = 0, exp
             yield chunk
 
     bounds = Bounds(size=compressed * _RATIO + _FREE) if compressed else Bounds()
-    stream = ahead(plain())
+    stream, record = ahead(plain()), split.Recorder(record_of(directory))
     try:
         with Unpacker(directory, bounds) as unpacker:
-            reader = tar.Reader(iter(stream))
-            for entry in reader:
-                unpacker.put(entry, reader.content())
+            _fill(unpacker, iter(stream), record)
+        record.close() if unpacker.plain else record.discard()
     finally:
         stream.close()
-    made = Made("sha256:" + digest.hexdigest(), unpacker.size, unpacker.entries)
+        record.abandon()
+    made = Made("sha256:" + digest.hexdigest(), unpacker.size, unpacker.entries, unpacker.plain)
     if expected and made.diff_id != expected:
         raise DigestMismatch("the unpacked layer", expected=expected, actual=made.diff_id)
     return made
+
+
+def _fill(unpacker: Unpacker, chunks: Iterator[bytes], record: split.Recorder) -> None:
+    reader = tar.Reader(chunks, record.raw)
+    for entry in reader:
+        unpacker.put(entry, reader.content())
+        if entry.type == tar.FILE and entry.size and not reader.left:
+            record.file(clean(entry.name), entry.size)
 
 
 def digest(directory: Path) -> Made:
@@ -86,14 +105,61 @@ def pack(directory: Path) -> Iterator[bytes]:
         yield tar.header(part) if isinstance(part, tar.Entry) else part
 
 
-def _parts(directory: Path) -> Iterator[tar.Entry | bytes]:
+def stream(home: Path, diff_id: str) -> Iterator[bytes]:
+    """The plain tar stream of a layer of the store, whose directory is ``home / "diff"``, as it once came.
+
+    Raises DigestMismatch at its end when it is not ``diff_id`` any more.
+    """
+    state = hashlib.sha256()
+    for chunk in _source(home):
+        state.update(chunk)
+        yield chunk
+    actual = "sha256:" + state.hexdigest()
+    if actual != diff_id:
+        raise DigestMismatch("a layer of the store", expected=diff_id, actual=actual)
+
+
+def _source(home: Path) -> Iterator[bytes]:
+    blob = home / "blob"
+    if (home / "split").exists():
+        yield from split.replay(home / "split", home / "diff")
+    elif blob.exists():
+        with blob.open("rb") as packed:
+            yield from decompress(iter(lambda: packed.read(CHUNK), b""))
+    else:
+        yield from pack(home / "diff")
+
+
+def length(home: Path) -> int:
+    """Bytes of that stream, without reading the files."""
+    if (home / "split").exists():
+        return split.length(home / "split")
+    if (home / "blob").exists():
+        return sum(map(len, _source(home)))
+    return _length(home / "diff")
+
+
+def _length(directory: Path) -> int:
+    total = 0
+    for part in _parts(directory, content=False):
+        total += (
+            len(part)
+            if isinstance(part, bytes)
+            else len(tar.header(part)) + part.size + -part.size % tar.BLOCK
+        )
+    return total
+
+
+def _parts(directory: Path, *, content: bool = True) -> Iterator[tar.Entry | bytes]:
     """Headers as entries, content and padding as bytes, the end as two zero blocks."""
     links: dict[tuple[int, int], bytes] = {}
-    yield from _walk(os.fsencode(directory), b"", links)
+    yield from _walk(os.fsencode(directory), b"", links, content)
     yield bytes(2 * tar.BLOCK)
 
 
-def _walk(root: bytes, below: bytes, links: dict[tuple[int, int], bytes]) -> Iterator[tar.Entry | bytes]:
+def _walk(
+    root: bytes, below: bytes, links: dict[tuple[int, int], bytes], content: bool
+) -> Iterator[tar.Entry | bytes]:
     here = root + b"/" + below if below else root
     for name in sorted(os.listdir(here)):  # noqa: PTH208 - bytes, for names that are not UTF-8
         inner = below + b"/" + name if below else name
@@ -102,12 +168,14 @@ def _walk(root: bytes, below: bytes, links: dict[tuple[int, int], bytes]) -> Ite
         if entry is None:
             continue
         yield entry
-        if entry.type == tar.FILE and entry.size:
-            yield from _content(path, entry.size)
+        if entry.type == tar.FILE and entry.size and content:
+            yield from split.content(path, entry.size)
+            if entry.size % tar.BLOCK:
+                yield bytes(-entry.size % tar.BLOCK)
         elif entry.type == tar.DIRECTORY:
             if is_opaque(path):
                 yield tar.Entry(name=inner + b"/" + OPAQUE, mode=0o600)
-            yield from _walk(root, inner, links)
+            yield from _walk(root, inner, links, content)
 
 
 def _entry(path: bytes, name: bytes, links: dict[tuple[int, int], bytes]) -> tar.Entry | None:
@@ -169,16 +237,3 @@ def is_opaque(path: bytes | str | Path) -> bool:
         except OSError:
             continue
     return False
-
-
-def _content(path: bytes, size: int) -> Iterator[bytes]:
-    left = size
-    with open(path, "rb", buffering=0) as source:
-        while left:
-            chunk = source.read(min(CHUNK, left))
-            if not chunk:
-                raise InvalidImage(f"{os.fsdecode(path)} became shorter while it was read")
-            left -= len(chunk)
-            yield chunk
-    if size % tar.BLOCK:
-        yield bytes(-size % tar.BLOCK)

@@ -174,8 +174,8 @@ class _Fetch:
             with part.open("rb") as data:
                 chunks = iter(lambda: b"" if stop.is_set() else data.read(1 << 20), b"")
                 made = layer.unpack(chunks, work / "diff", compressed=entry.size, expected=diff)
-            part.unlink()
-            self.store.commit_layer(work / "diff", diff, size=made.size)
+            blob = None if made.exact else part
+            self.store.commit_layer(work / "diff", diff, size=made.size, blob=blob)
             self.store.index.put_compressed(entry.digest, diff, entry.media_type, entry.size)
             self._say(entry, "Done")
 

@@ -215,10 +215,14 @@ class Store:
         finally:
             os.close(fd)
 
-    def commit_layer(self, directory: Path, diff_id: str, *, size: int, durable: bool = True) -> Path:
+    def commit_layer(
+        self, directory: Path, diff_id: str, *, size: int, durable: bool = True, blob: Path | None = None
+    ) -> Path:
         """Move a filled directory of an ingest into the store as the layer ``diff_id``; gives its place.
 
-        directory: overlayfs form (whiteouts char 0:0, opaque xattr), on the store's filesystem.
+        directory: overlayfs form (whiteouts char 0:0, opaque xattr), on the store's filesystem; the record of its
+                   stream goes with it when there is one (``layer.unpack`` leaves it beside).
+        blob:      the archive it came from, on that filesystem: kept when the stream cannot be had otherwise.
         diff_id:   sha256 of its tar stream: as verified while unpacking, or from ``layer.digest``.
         size:      bytes of its regular files. durable: syncfs(2) first, so that a power cut cannot empty it.
         """
@@ -229,6 +233,11 @@ class Store:
             home = directory.parent / f"layer-{_digits(diff_id)}"
             home.mkdir(mode=0o711)
             directory.rename(home / "diff")
+            record = directory.with_name(directory.name + ".split")
+            if blob is not None:
+                blob.rename(home / "blob")
+            elif record.exists():
+                record.rename(home / "split")
             try:
                 home.rename(target.parent)
             except OSError as error:

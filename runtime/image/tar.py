@@ -11,7 +11,7 @@ Why not tarfile: ADR 0031.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from runtime.image.errors import InvalidImage
 from schemas.frozen import dataclass, field, replace
@@ -47,11 +47,26 @@ class Entry:
     pieces: tuple[tuple[int, int], ...] = ()
 
 
-class Reader:
-    """Reads members one after the other. ``content`` gives what is left of the current one, in pieces."""
+Heard = Callable[[bytes | memoryview], None]
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
+
+class Reader:
+    """Reads members one after the other. ``content`` gives what is left of the current one, in pieces.
+
+    heard: told every byte that ``content`` does not give, in order, so that the archive can be put together again.
+    jump:  told how many bytes of the source to leave out, where it can do so without reading them.
+    """
+
+    def __init__(
+        self,
+        chunks: Iterator[bytes],
+        heard: Heard | None = None,
+        *,
+        jump: Callable[[int], None] | None = None,
+    ) -> None:
         self._chunks = chunks
+        self._heard = heard
+        self._jump = jump
         self._buffer = memoryview(b"")
         self._left = 0
         self._padding = 0
@@ -78,8 +93,21 @@ class Reader:
                 yield self._sparse_map(entry)
             self._skip(self._left + self._padding)
             self._left = self._padding = 0
-        for _ in self._chunks:  # what is behind the end belongs to the digest
-            pass
+        if self._heard:
+            self._heard(self._buffer)
+        for rest in self._chunks:  # what is behind the end belongs to the digest
+            if self._heard:
+                self._heard(rest)
+
+    @property
+    def left(self) -> int:
+        """Bytes of the current member's content that ``content`` has not given yet."""
+        return self._left
+
+    @property
+    def ahead(self) -> int:
+        """Bytes that were read from the source and not used yet."""
+        return len(self._buffer)
 
     def content(self) -> Iterator[memoryview]:
         """What is left of the current member's content."""
@@ -95,7 +123,12 @@ class Reader:
         """The next ``count`` bytes of the archive. Raises InvalidImage when it ends before."""
         if len(self._buffer) >= count:
             part, self._buffer = bytes(self._buffer[:count]), self._buffer[count:]
+            if self._heard:
+                self._heard(part)
             return part
+        return self._take_pieces(count)
+
+    def _take_pieces(self, count: int) -> bytes:
         parts = []
         while count:
             if not self._buffer:
@@ -103,7 +136,10 @@ class Reader:
             parts.append(bytes(self._buffer[:count]))
             self._buffer = self._buffer[len(parts[-1]) :]
             count -= len(parts[-1])
-        return b"".join(parts)
+        whole = b"".join(parts)
+        if self._heard:
+            self._heard(whole)
+        return whole
 
     def _more(self) -> None:
         if not self._try_more():
@@ -114,8 +150,13 @@ class Reader:
             if not self._buffer:
                 self._more()
             step = min(count, len(self._buffer))
+            if self._heard:
+                self._heard(self._buffer[:step])
             self._buffer = self._buffer[step:]
             count -= step
+            if count and self._jump:
+                self._jump(count)
+                return
 
     def _next_header(self) -> bytes | None:
         if not self._buffer and not self._try_more():

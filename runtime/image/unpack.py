@@ -71,6 +71,7 @@ class Unpacker:
         self._owner = os.geteuid() == 0
         self.size = 0
         self.entries = 0
+        self.plain = True  # every file written lies where its name says, whole, and nothing was written over
 
     def __enter__(self) -> Unpacker:
         return self
@@ -126,6 +127,7 @@ class Unpacker:
         fd = os.open(name, _NEW_FILE, 0o600, dir_fd=parent)
         try:
             if entry.pieces or entry.real_size != entry.size:
+                self.plain = False
                 self._write_sparse(fd, entry, content)
             else:
                 for part in content:
@@ -265,6 +267,7 @@ class Unpacker:
             return self._directory(above + b"/" + name if above else name)
         if depth >= _LINKS:
             raise InvalidImage("the layer has symbolic links in a circle")
+        self.plain = False
         parts = [] if link.startswith(b"/") else above.split(b"/")
         for part in link.split(b"/"):
             if part == b"..":
@@ -276,11 +279,13 @@ class Unpacker:
     def _remove(self, parent: int, name: bytes) -> None:
         try:
             os.unlink(name, dir_fd=parent)
+            self.plain = False
         except FileNotFoundError:
             return
         except (IsADirectoryError, PermissionError):
             for fd in self._open.values():
                 os.close(fd) if fd != parent else None
+            self.plain = False
             kept = {path: fd for path, fd in self._open.items() if fd == parent}
             self._open = OrderedDict(kept)
             _remove_tree(parent, name)

@@ -2,28 +2,37 @@
 
 Comes in:  the text of an argument and the variables that are set.
 Goes out:  words.
-Not here:  which instructions expand what (runtime.build).
+Not here:  which instructions expand what (runtime.build), patterns in ``${name#pattern}`` (glob).
 Source: Dockerfile reference, section Environment replacement; POSIX.1-2017 shell, section 2.6.2.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from runtime.image.dockerfile import glob
 from runtime.image.dockerfile.errors import DockerfileInvalid
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9@*#?!$-]")
+_NAME = re.compile(r"[0-9]+|[@*#?!$-]|[^\W\d]\w*")
+_BLANKS = re.compile(r"[\t\v\f\r ]+")
+_DEEPEST = 100
+_OPERATORS = (":-", ":+", ":?", "-", "+", "?", "##", "#", "%%", "%", "//", "/", "}")
 
 
 def expand(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
     """One word: variables replaced, quotes and escapes removed. Unset variables are empty.
 
+    variables: only asked by ``get``, so that a mapping of the caller's can note who was asked for.
     Raises DockerfileInvalid for a syntax error and for ``${name:?message}`` of an unset name.
     """
     return "".join(char for char, _ in _Scanner(text, variables, escape).run())
+
+
+def expand_text(text: str, variables: Mapping[str, str]) -> str:
+    """The lines of a here-document: variables replaced, backslashes escape, quotes are plain characters."""
+    return "".join(char for char, _ in _Scanner(text, variables, "\\", quotes=False).run())
 
 
 def expand_words(text: str, variables: Mapping[str, str], escape: str = "\\") -> list[str]:
@@ -41,39 +50,53 @@ def expand_words(text: str, variables: Mapping[str, str], escape: str = "\\") ->
     return ["".join(word) for word in words]
 
 
+def fields(text: str) -> tuple[str, ...]:
+    """Words split at blanks alone, as FROM, COPY, ADD, EXPOSE and VOLUME are: quotes do not join."""
+    stripped = text.strip()
+    return tuple(_BLANKS.split(stripped)) if stripped else ()
+
+
 def split(text: str, escape: str = "\\", *, keep_quotes: bool = False) -> list[str]:
     """Words split at blanks outside of quotes, with nothing replaced; quotes and escapes stay if asked
     for."""
-    words, word, quote, at, begun = [], "", "", 0, False
+    words: list[str] = []
+    word: list[str] = []
+    quote, at, begun = "", 0, False
     while at < len(text):
         c = text[at]
         if c.isspace() and not quote:
             if begun:
-                words.append(word)
-            word, begun, at = "", False, at + 1
+                words.append("".join(word))
+            word, begun, at = [], False, at + 1
             continue
         begun = True
-        if c == escape and quote != "'" and at + 1 < len(text):
-            word += text[at : at + 2] if keep_quotes else text[at + 1]
+        if c == escape and quote != "'":
+            word.append(text[at : at + 2] if keep_quotes else text[at + 1 : at + 2])
             at += 2
             continue
         if c in "\"'" and quote in ("", c):
             quote = "" if quote else c
-            word += c if keep_quotes else ""
+            word.append(c if keep_quotes else "")
         else:
-            word += c
+            word.append(c)
         at += 1
-    return [*words, word] if begun else words
+    return [*words, "".join(word)] if begun else words
 
 
 @dataclass(slots=True)
 class _Scanner:
-    """Walks over a text; ``out`` collects (character, whether it was quoted)."""
+    """Walks over a text; ``out`` collects (character, whether it was quoted).
+
+    raw: escapes stay in the result, for the patterns that come after. quotes: whether they mean anything.
+    """
 
     text: str
     variables: Mapping[str, str]
     escape: str
     at: int = 0
+    raw: bool = False
+    quotes: bool = True
+    depth: int = 0
     out: list[tuple[str, bool]] = field(default_factory=list)
 
     def run(self) -> list[tuple[str, bool]]:
@@ -86,9 +109,9 @@ class _Scanner:
             c = self.text[self.at]
             if stop and c == stop:
                 return
-            if c == "'":
+            if self.quotes and c == "'":
                 self._single()
-            elif c == '"':
+            elif self.quotes and c == '"':
                 self._double()
             elif c == "$":
                 self._put(self._dollar(), quoted=False)
@@ -98,12 +121,17 @@ class _Scanner:
                 self.out.append((c, False))
                 self.at += 1
         if stop:
-            raise DockerfileInvalid(f"'{stop}' is missing in '{self.text}'")
+            raise self._wrong(f"missing '{stop}'")
+
+    def _wrong(self, message: str, hint: str = "") -> DockerfileInvalid:
+        return DockerfileInvalid(f"failed to process '{_brief(self.text)}': {message}", hint=hint)
 
     def _put(self, text: str, *, quoted: bool) -> None:
         self.out.extend((c, quoted) for c in text)
 
     def _escaped(self) -> None:
+        if self.raw:
+            self.out.append((self.escape, True))
         self.at += 1
         if self.at < len(self.text):
             self.out.append((self.text[self.at], True))
@@ -112,7 +140,7 @@ class _Scanner:
     def _single(self) -> None:
         end = self.text.find("'", self.at + 1)
         if end < 0:
-            raise DockerfileInvalid(f"a single quote is never closed in '{self.text}'")
+            raise self._wrong("unexpected end of statement while looking for matching single-quote")
         self._put(self.text[self.at + 1 : end], quoted=True)
         self.at = end + 1
 
@@ -126,13 +154,17 @@ class _Scanner:
             if c == "$":
                 self._put(self._dollar(), quoted=True)
                 continue
-            following = self.text[self.at + 1 : self.at + 2]
-            if c == self.escape and following and following in ('"', "$", self.escape):
-                self.at += 1
-                c = following
-            self.out.append((c, True))
             self.at += 1
-        raise DockerfileInvalid(f"a double quote is never closed in '{self.text}'")
+            if c == self.escape:
+                if self.raw:
+                    self.out.append((c, True))
+                following = self.text[self.at : self.at + 1]
+                if not following:
+                    break
+                if following in ('"', "$", self.escape):
+                    c, self.at = following, self.at + 1
+            self.out.append((c, True))
+        raise self._wrong("unexpected end of statement while looking for matching double-quote")
 
     def _dollar(self) -> str:
         self.at += 1
@@ -142,85 +174,72 @@ class _Scanner:
         if not match:
             return "$"
         self.at = match.end()
-        return self.variables.get(match[0], "")
+        return self.variables.get(match[0]) or ""
 
     def _braces(self) -> str:
         self.at += 1
         match = _NAME.match(self.text, self.at)
         if not match:
-            raise DockerfileInvalid(f"'${{' is not followed by a name in '{self.text}'")
+            ended = self.at == len(self.text)
+            raise self._wrong("syntax error: missing '}'" if ended else "syntax error: bad substitution")
         name, self.at = match[0], match.end()
-        value = self.variables.get(name)
         operator = self._operator()
         if operator == "}":
-            return value or ""
-        if operator in ("/", "//"):
-            return self._replace(value or "", everywhere=operator == "//")
-        word = self._word("}")
-        self.at += 1
-        if operator[0] in "#%":
-            return _trim(value or "", operator, word)
-        return self._choose(name, value, operator, word)
+            return self.variables.get(name) or ""
+        raw = operator[0] in "#%/"
+        words = [self._word(stop, raw=raw) for stop in ("/}" if operator in ("/", "//") else "}")]
+        value = self.variables.get(name)
+        return (
+            self._pattern(operator, value or "", words)
+            if raw
+            else self._choose(name, value, operator, *words)
+        )
 
     def _operator(self) -> str:
-        for operator in ("}", ":-", ":+", ":?", "-", "+", "?", "##", "#", "%%", "%", "//", "/"):
+        for operator in _OPERATORS:
             if self.text.startswith(operator, self.at):
                 self.at += len(operator)
                 return operator
-        raise DockerfileInvalid(
-            f"unsupported modifier in '{self.text}'", hint="use :- - :+ + :? ? # ## % %% / //"
+        if self.at == len(self.text):
+            raise self._wrong("syntax error: missing '}'")
+        width = 2 if self.text[self.at] == ":" else 1
+        modifier = self.text[self.at : self.at + width]
+        raise self._wrong(
+            f"unsupported modifier ({modifier}) in substitution", "use :- - :+ + :? ? # ## % %% / //"
         )
 
-    def _word(self, stop: str) -> str:
-        inner = _Scanner(self.text, self.variables, self.escape, self.at)
+    def _word(self, stop: str, *, raw: bool) -> str:
+        """The text up to and over ``stop``."""
+        if self.depth == _DEEPEST:
+            raise self._wrong(f"more than {_DEEPEST} nested substitutions")
+        inner = _Scanner(self.text, self.variables, self.escape, self.at, raw, self.quotes, self.depth + 1)
         inner._until(stop)
-        self.at = inner.at
+        self.at = inner.at + 1
         return "".join(c for c, _ in inner.out)
 
-    def _replace(self, value: str, *, everywhere: bool) -> str:
-        pattern = self._word("/")
-        self.at += 1
-        new = self._word("}")
-        self.at += 1
-        return re.sub(_glob(pattern, greedy=True), lambda _: new, value, count=0 if everywhere else 1)
+    def _pattern(self, operator: str, value: str, words: list[str]) -> str:
+        twice = len(operator) == 2
+        try:
+            if operator[0] == "#":
+                return glob.trim_prefix(words[0], value, longest=twice)
+            if operator[0] == "%":
+                return glob.trim_suffix(words[0], value, longest=twice)
+            return glob.replace(words[0], value, words[1], everywhere=twice)
+        except ValueError as error:
+            raise self._wrong(f"invalid pattern ({words[0]}) in substitution: {error}") from error
 
     def _choose(self, name: str, value: str | None, operator: str, word: str) -> str:
-        given = bool(value) if operator.startswith(":") else value is not None
+        strict = operator.startswith(":")
+        given = bool(value) if strict else value is not None
         if operator.endswith("-"):
             return (value or "") if given else word
         if operator.endswith("+"):
             return word if given else ""
         if not given:
-            raise DockerfileInvalid(f"{name}: {word or 'not allowed to be unset or empty'}")
+            default = f"is not allowed to be {'empty' if value is not None else 'unset'}"
+            raise DockerfileInvalid(f"{name}: {word or default}")
         return value or ""
 
 
-def _trim(value: str, operator: str, pattern: str) -> str:
-    greedy = len(operator) == 2
-    if operator[0] == "#":
-        match = re.match(_glob(pattern, greedy=greedy), value, re.DOTALL)
-        return value[match.end() :] if match else value
-    starts = range(len(value) + 1) if greedy else range(len(value), -1, -1)
-    whole = re.compile(_glob(pattern, greedy=True), re.DOTALL)
-    return next((value[:at] for at in starts if whole.fullmatch(value, at)), value)
-
-
-def _glob(pattern: str, *, greedy: bool) -> str:
-    """A shell pattern (``*``, ``?``, ``[...]``, backslash) as a regular expression without anchors."""
-    out, at = "", 0
-    while at < len(pattern):
-        c = pattern[at]
-        if c == "*":
-            out += ".*" if greedy else ".*?"
-        elif c == "?":
-            out += "."
-        elif c == "\\" and at + 1 < len(pattern):
-            at += 1
-            out += re.escape(pattern[at])
-        elif c == "[" and (end := pattern.find("]", at + 2)) > 0:
-            out += fnmatch.translate(pattern[at : end + 1]).removeprefix("(?s:").split(")", 1)[0]
-            at = end
-        else:
-            out += re.escape(c)
-        at += 1
-    return out
+def _brief(text: str) -> str:
+    return text if len(text) <= 80 else text[:79] + "…"

@@ -131,7 +131,8 @@ def gzip(chunks: Iterable[bytes], level: int = 2) -> Iterator[bytes]:
 
 
 def limited(chunks: Iterable[bytes], ratio: int = 200, free: int = 1 << 30) -> Iterator[bytes]:
-    """Like ``decompress``, but give up when more than ``ratio`` times the input so far plus ``free`` bytes came out.
+    """Like ``decompress``, but give up when more than ``ratio`` times the input so far plus ``free`` bytes
+    came out.
 
     For a stream whose length is not known before. Raises InvalidImage.
     """

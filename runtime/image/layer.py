@@ -4,9 +4,10 @@ Comes in:  chunks of a (compressed) layer; or a directory in overlayfs form.
 Goes out:  a directory in overlayfs form and its diffID; or the one tar stream that stands for a directory.
 Not here:  how entries are written (unpack), where layers are kept (store).
 
-The stream of a directory made here is always the same: sorted names, whole seconds, no access times; so its digest
-can be taken without writing it anywhere, and again, years later, when it is pushed or saved. A layer of others comes
-out again as it came in: beside it lies a record of its stream (split), or, for the few with sparse files or entries
+The stream of a directory made here is always the same: sorted names, whole seconds, no access times; so its
+digest can be taken without writing it anywhere, and again, years later, when it is pushed or saved. A layer
+of others comes out again as it came in: beside it lies a record of its stream (split), or, for the few with
+                                         sparse files or entries
 that replace each other, the archive itself.
 """
 

@@ -1,13 +1,14 @@
 """The tar stream of a layer without the content of its files: enough to give the very same bytes again.
 
-Comes in:  what passes while a layer is unpacked: raw bytes (headers, padding, what lies behind the end), and the
-           paths of the files whose content was written to disk.
+Comes in:  what passes while a layer is unpacked: raw bytes (headers, padding, what lies behind the end), and
+           the paths of the files whose content was written to disk.
 Goes out:  a small file beside the unpacked layer; later, with the layer's directory, the stream as it came.
 Not here:  packing a directory that was made here (layer).
 
-Other tools order and pad the entries of a layer in other ways than we do. A layer is known by the digest of its
-stream, so the stream that goes out (save, push) has to be the one that came in. Source of the idea: vbatts/tar-split.
-One record: bytes of raw data (u32), bytes of content (u64), bytes of path (u16), then raw data, then path.
+Other tools order and pad the entries of a layer in other ways than we do. A layer is known by the digest of
+its stream, so the stream that goes out (save, push) has to be the one that came in. Source of the idea:
+vbatts/tar-split. One record: bytes of raw data (u32), bytes of content (u64), bytes of path (u16), then raw
+data, then path.
 """
 
 from __future__ import annotations

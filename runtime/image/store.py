@@ -220,8 +220,8 @@ class Store:
     ) -> Path:
         """Move a filled directory of an ingest into the store as the layer ``diff_id``; gives its place.
 
-        directory: overlayfs form (whiteouts char 0:0, opaque xattr), on the store's filesystem; the record of its
-                   stream goes with it when there is one (``layer.unpack`` leaves it beside).
+        directory: overlayfs form (whiteouts char 0:0, opaque xattr), on the store's filesystem; the record
+                   of its stream goes with it when there is one (``layer.unpack`` leaves it beside).
         blob:      the archive it came from, on that filesystem: kept when the stream cannot be had otherwise.
         diff_id:   sha256 of its tar stream: as verified while unpacking, or from ``layer.digest``.
         size:      bytes of its regular files. durable: syncfs(2) first, so that a power cut cannot empty it.

@@ -53,7 +53,8 @@ Heard = Callable[[bytes | memoryview], None]
 class Reader:
     """Reads members one after the other. ``content`` gives what is left of the current one, in pieces.
 
-    heard: told every byte that ``content`` does not give, in order, so that the archive can be put together again.
+    heard: told every byte that ``content`` does not give, in order, so that the archive can be put together
+           again.
     jump:  told how many bytes of the source to leave out, where it can do so without reading them.
     """
 

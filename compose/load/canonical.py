@@ -50,8 +50,11 @@ def _service(entry: dict[str, Any], directory: str, *, normalize: bool) -> dict[
     build = entry.get("build")
     if build is not None:
         build.setdefault("context", directory)
+        _without_empty(build)
+        if "extra_hosts" in build:
+            build["extra_hosts"].sort()
     if normalize:
-        if not entry.get("network_mode") and "provider" not in entry and not entry.get("networks"):
+        if "network_mode" not in entry and "provider" not in entry and not entry.get("networks"):
             entry["networks"] = {"default": None}
         if build is not None:
             _build(build)
@@ -65,11 +68,13 @@ def _service(entry: dict[str, Any], directory: str, *, normalize: bool) -> dict[
             del mount["bind"]["create_host_path"]
     for watch in (entry.get("develop") or {}).get("watch") or ():
         watch.setdefault("exec", {"command": None})
-    for key in ("deploy", "develop", "healthcheck"):
+    for key in ("deploy", "develop", "healthcheck", "blkio_config", "credential_spec", "logging"):
         if entry.get(key, ()) is None:
             del entry[key]
-    if entry.get("healthcheck", {}).get("test") == []:
-        del entry["healthcheck"]["test"]
+    _without_empty(entry.get("healthcheck"), "test", "disable")
+    _without_empty(entry.get("develop"), "watch")
+    for network in (entry.get("networks") or {}).values():
+        _without_empty(network)
     deploy = entry.get("deploy")
     if deploy is not None:
         deploy.setdefault("resources", {})
@@ -79,11 +84,25 @@ def _service(entry: dict[str, Any], directory: str, *, normalize: bool) -> dict[
     for limits in (entry.get("blkio_config") or {}).values():
         if isinstance(limits, list):  # the one place where docker compose writes capital letters
             limits[:] = [{key.capitalize(): value for key, value in one.items()} for one in limits]
+    if "extra_hosts" in entry:
+        entry["extra_hosts"].sort()
     return {key: value for key, value in entry.items() if value or not _vanishes(key, value)}
 
 
+_MAPPINGS = frozenset({
+    "networks", "healthcheck", "deploy", "build", "develop", "blkio_config", "credential_spec", "logging",
+})  # fmt: skip
+
+
+def _without_empty(entry: Any, *keys: str) -> None:
+    """Drop from a mapping what is empty, ``false`` or 0; all of it, or only ``keys``."""
+    for key in keys or tuple(entry or ()):
+        if entry and key in entry and not entry[key]:
+            del entry[key]
+
+
 def _vanishes(key: str, value: object) -> bool:
-    if key in ("command", "entrypoint", "networks", "healthcheck", "deploy", "build"):
+    if key in ("command", "entrypoint") or (key in _MAPPINGS and value is not None):
         return False
     if key in ("attach", "init", "scale", "cpus"):
         return value is None
@@ -120,10 +139,11 @@ def _resource(section: str, key: str, entry: dict[str, Any], project: str) -> di
         result["name"] = entry.get("name") or (key if external or "name" in entry else f"{project}_{key}")
     if section == "networks":
         result.setdefault("ipam", {})
-    return {k: v for k, v in result.items() if k in _KEPT or not (v is False or v is None)}
+    _without_empty(result.get("ipam"))
+    return {k: v for k, v in result.items() if k in _KEPT or (v is not False and v not in (None, {}, ""))}
 
 
-_KEPT = ("ipam", "enable_ipv4", "enable_ipv6")
+_KEPT = ("ipam", "enable_ipv4", "enable_ipv6", "content")
 
 
 def _imply(entry: dict[str, Any]) -> None:
@@ -141,7 +161,7 @@ def _imply(entry: dict[str, Any]) -> None:
 
 def implied(entry: Mapping[str, Any]) -> list[tuple[str, bool]]:
     """(service, whether it restarts along) of links, shared namespaces and volumes_from."""
-    found = [(link.partition(":")[0], True) for link in entry.get("links") or ()]
+    found = [(linked(link), True) for link in entry.get("links") or ()]
     for key in ("network_mode", "ipc", "pid", "uts", "cgroup"):
         mode = str(entry.get(key) or "")
         if mode.startswith("service:"):
@@ -150,6 +170,11 @@ def implied(entry: Mapping[str, Any]) -> list[tuple[str, bool]]:
         if not source.startswith("container:"):
             found.append((source.partition(":")[0], False))
     return found
+
+
+def linked(text: str) -> str:
+    """The service of a link ``SERVICE[:ALIAS]``."""
+    return text.partition(":")[0] if text.count(":") < 2 else text
 
 
 def printed(model: Mapping[str, Any]) -> dict[str, Any]:

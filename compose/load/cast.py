@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-TRUE = frozenset({"true", "yes", "on", "y", "t", "1"})
-FALSE = frozenset({"false", "no", "off", "n", "f", "0"})
+TRUE = frozenset({"true", "yes", "on", "y"})
+FALSE = frozenset({"false", "no", "off", "n"})
 
 
 def shortened(text: str) -> str:
@@ -19,7 +19,7 @@ def shortened(text: str) -> str:
 
 
 def boolean(text: str) -> bool:
-    """``true``, ``yes``, ``on``, ``1`` ... as bool; ValueError otherwise."""
+    """``true``, ``yes``, ``on``, ``y`` ... as bool; ValueError otherwise."""
     word = text.lower()
     if word in TRUE or word in FALSE:
         return word in TRUE
@@ -49,11 +49,11 @@ def number(text: str) -> float:
 _SERVICE: dict[Callable[[str], bool | int | float], tuple[str, ...]] = {
     boolean: (
         "attach", "init", "oom_kill_disable", "privileged", "read_only", "stdin_open", "tty",
-        "use_api_socket", "healthcheck.disable", "volumes.*.read_only", "volumes.*.volume.nocopy",
+        "healthcheck.disable", "volumes.*.read_only", "volumes.*.volume.nocopy",
         "volumes.*.bind.create_host_path", "build.no_cache", "build.pull", "build.privileged",
-        "depends_on.*.required", "depends_on.*.restart", "env_file.*.required",
+        "depends_on.*.restart", "env_file.*.required",
         "post_start.*.privileged", "pre_stop.*.privileged", "pre_start.*.privileged",
-        "pre_start.*.per_replica", "develop.watch.*.initial_sync",
+        "pre_start.*.per_replica",
     ),
     integer: (
         "cpu_count", "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "cpu_shares",
@@ -63,7 +63,6 @@ _SERVICE: dict[Callable[[str], bool | int | float], tuple[str, ...]] = {
         "pids_limit", "ports.*.target", "scale", "ulimits.*", "ulimits.*.soft", "ulimits.*.hard",
         "build.ulimits.*", "build.ulimits.*.soft", "build.ulimits.*.hard",
         "blkio_config.weight", "blkio_config.weight_device.*.weight",
-        "networks.*.priority", "networks.*.gw_priority",
     ),
     number: (
         "cpu_percent", "cpus", "deploy.update_config.max_failure_ratio",
@@ -77,7 +76,6 @@ _TOP: dict[Callable[[str], bool | int | float], tuple[str, ...]] = {
         "networks.*.external", "networks.*.internal", "networks.*.attachable", "networks.*.enable_ipv4",
         "networks.*.enable_ipv6", "volumes.*.external", "secrets.*.external", "configs.*.external",
     ),
-    integer: ("models.*.context_size",),
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from compose.errors import FileInvalid, Where
+from compose.load.canonical import linked
 from compose.load.problems import Problems
 from compose.load.tree import Map, place
 
@@ -49,6 +50,7 @@ class _Service:
         self._limits()
         self._healthcheck()
         self._restart()
+        self._watch()
 
     def _fail(self, message: str, *path: str | int, hint: str = "") -> None:
         full = ("services", self._name, *path)
@@ -115,7 +117,7 @@ class _Service:
         for name, entry in (service.get("depends_on") or {}).items():
             if entry.get("required", True) or name not in self._disabled:
                 found.append((name, ("depends_on", name)))
-        found += [(text.partition(":")[0], ("links", i)) for i, text in enumerate(service.get("links") or ())]
+        found += [(linked(text), ("links", i)) for i, text in enumerate(service.get("links") or ())]
         for key in _NAMESPACES:
             mode = service.get(key)
             if isinstance(mode, str) and mode.startswith("service:"):
@@ -170,7 +172,11 @@ class _Service:
     def _targets(self) -> None:
         """No two temporary file systems, nor one and a volume, at the same place."""
         service = self._service
-        taken = {text.partition(":")[0] for text in service.get("tmpfs") or ()}
+        taken: set[str] = set()
+        for index, text in enumerate(service.get("tmpfs") or ()):
+            if (target := text.partition(":")[0]) in taken:
+                self._fail(f"mounts '{target}' as tmpfs twice", "tmpfs", index)
+            taken.add(target)
         for index, mount in enumerate(service.get("volumes") or ()):
             if mount.get("target") in taken:
                 self._fail(f"mounts '{mount['target']}' as volume and as tmpfs", "volumes", index)
@@ -183,6 +189,12 @@ class _Service:
                 *("healthcheck", "test"),
                 hint="begin the list with CMD, CMD-SHELL or NONE, or write one text",
             )
+
+    def _watch(self) -> None:
+        rules = (self._service.get("develop") or {}).get("watch") or ()
+        for index, rule in enumerate(rules):
+            if str(rule.get("action", "")).startswith("sync") and not rule.get("target"):
+                self._fail("watches a path to synchronize without 'target'", "develop", "watch", index)
 
     def _restart(self) -> None:
         policy = str(self._service.get("restart") or "no")
@@ -239,7 +251,9 @@ def _external(tree: Map, key: str, entry: Map, problems: Problems) -> None:
     if not entry.get("external"):
         return
     others = [
-        one for one in entry if one not in ("external", "name") and not one.startswith("x-") and entry[one]
+        one
+        for one in entry
+        if one not in ("external", "name") and not one.startswith("x-") and (entry[one] or entry[one] == {})
     ]
     for one in others:
         where: Where | None = entry.at.get(one) or place(tree, ("volumes", key))
@@ -251,13 +265,13 @@ def _file_object(tree: Map, section: str, key: str, entry: Map, problems: Proble
         return
     kinds = [k for k in ("file", "environment", "content", "external") if entry.get(k)]
     where = place(tree, (section, key))
-    if len(kinds) > 1 and kinds != ["file", "external"]:
+    if len(kinds) > 1 and "external" not in kinds:
         problems.add(
             f"{section[:-1]} '{key}' gives {' and '.join(kinds)}: only one may be there",
             (section, key),
             where,
         )
-    elif not kinds and "content" not in entry and not entry.get("driver"):
+    elif not kinds and "content" not in entry and (section == "secrets" or not entry.get("driver")):
         problems.add(
             f"{section[:-1]} '{key}' says not where its content comes from",
             (section, key),

@@ -21,15 +21,20 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "a": "\a", "b
 
 
 def parse(
-    text: str, file: str, environment: Mapping[str, str], lines: dict[str, int] | None = None
+    text: str,
+    file: str,
+    environment: Mapping[str, str],
+    lines: dict[str, int] | None = None,
+    earlier: Mapping[str, str] | None = None,
 ) -> dict[str, str | None]:
     """Read an env file in the usual grammar: quotes, comments, ``export``, variables, several lines.
 
     environment: wins over the file where a value refers to a variable.
+    earlier:     what earlier files gave: the file wins over it.
     lines:       filled with the line of every name.
     Raises FileInvalid with the line for what is no assignment.
     """
-    reader = _Reader(text.removeprefix("\ufeff").replace("\r\n", "\n"), file, environment)
+    reader = _Reader(text.removeprefix("\ufeff").replace("\r\n", "\n"), file, environment, earlier or {})
     while reader.step():
         pass
     if lines is not None:
@@ -52,11 +57,14 @@ def raw(text: str, file: str, environment: Mapping[str, str]) -> dict[str, str |
 
 
 class _Reader:
-    def __init__(self, text: str, file: str, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, text: str, file: str, environment: Mapping[str, str], earlier: Mapping[str, str]
+    ) -> None:
         self.text = text
         self._file = file
         self._index = 0
         self._environment = environment
+        self._earlier = earlier
         self.values: dict[str, str | None] = {}
         self.starts: dict[str, int] = {}
 
@@ -122,7 +130,7 @@ class _Reader:
             return text
         known = {name: value for name, value in self.values.items() if value is not None}
         try:
-            return substitute(text, Plain(self._environment, known))
+            return substitute(text, Plain(self._environment, known, self._earlier))
         except BadSyntax as error:
             self._fail(str(error))
 

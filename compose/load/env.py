@@ -101,7 +101,9 @@ def _read(
 ) -> dict[str, str | None]:
     name = shown(details["path"], cwd)
     text = reader.text(details["path"], name)
-    if details.get("format") == "raw":
+    if (wanted := details.get("format") or "") == "raw":
         return dotenv.raw(text, name, environment)
+    if wanted:
+        raise FileInvalid(f"env file '{name}' has the unknown format '{wanted}'", hint="write 'raw'")
     known = {key: value for key, value in earlier.items() if value is not None}
-    return dotenv.parse(text, name, {**known, **environment}, lines)
+    return dotenv.parse(text, name, environment, lines, earlier=known)

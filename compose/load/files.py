@@ -79,7 +79,7 @@ def discover(request: LoadRequest, reader: Reader) -> Source:
         environment=environment,
         env_files=tuple(used),
         name=_given_name(request, environment),
-        profiles=request.profiles or _split(environment.get("COMPOSE_PROFILES", ""), ","),
+        profiles=request.profiles or _profiles(environment.get("COMPOSE_PROFILES", "")),
         warnings=tuple(warnings),
         where=where,
     )
@@ -99,6 +99,11 @@ def _absolute(cwd: str, path: str) -> str:
 
 def _split(text: str, separator: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(separator) if part.strip())
+
+
+def _profiles(text: str) -> tuple[str, ...]:
+    """Names between commas; without any, the empty name is active, as it is for docker compose."""
+    return tuple(part.strip() for part in text.split(","))
 
 
 def _directory(request: LoadRequest, files: tuple[str, ...]) -> str:
@@ -130,7 +135,7 @@ def _default_env(directory: str, environment: Mapping[str, str], reader: Reader)
     """``.env`` of ``directory`` when it is there and not switched off."""
     switch = environment.get("COMPOSE_DISABLE_ENV_FILE", "")
     try:
-        if switch and boolean(switch):
+        if switch and boolean({"1": "true", "t": "true", "0": "no", "f": "no"}.get(switch, switch)):
             return []
     except ValueError:
         raise UsageError(f"COMPOSE_DISABLE_ENV_FILE is '{switch}', not a boolean") from None

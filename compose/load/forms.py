@@ -40,9 +40,13 @@ class Base:
             prefix = os.path.relpath(self.directory, self.root)
             rooted = prefix == "." or text.startswith(("/", "~"))
             return text if rooted else os.path.normpath(f"{prefix}/{text}")
-        if text == "~" or text.startswith("~/"):
-            text = self.home + text[1:]
+        if text.startswith("~"):
+            text = f"{self.home}/{text[1:]}"
         return os.path.normpath(os.path.join(self.directory, text))  # noqa: PTH118 - text, not a file
+
+    def source(self, text: str) -> str:
+        """The source of a mount: an absolute path stays as it was written, Windows' as well."""
+        return text if text.startswith("/") or re.match(r"[A-Za-z]:|\\\\", text) else str(self.path(text))
 
     def context(self, text: Any) -> Any:
         """A build context: a URL stays, a path becomes absolute."""
@@ -50,7 +54,7 @@ class Base:
             return text
         if _REMOTE.match(text) or text.startswith("service:") or text == "-":
             return text
-        return self.path(text)
+        return text if text.startswith("/") else self.path(text)
 
 
 def through(change: Callable[[Any], Any], value: Any) -> Any:

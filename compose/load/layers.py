@@ -17,7 +17,7 @@ from compose.errors import ComposeError, FileInvalid, Where
 from compose.load import files
 from compose.load.forms import Base, listed
 from compose.load.interpolate import Scope, interpolate
-from compose.load.long import long_form
+from compose.load.long import cut_commands, long_form
 from compose.load.merge import clean, merge
 from compose.load.parse import parse
 from compose.load.problems import Problems
@@ -113,12 +113,17 @@ class Assembler:
 
     def _read(self, path: str) -> list[Map]:
         name = files.shown(path, self._cwd)
-        documents = [one for one in parse(self._reader.read(path, name), name) if one is not None]
-        if not documents:
+        documents = parse(self._reader.read(path, name), name)
+        found = [one for one in documents if one is not None]
+        if not any(found):
+            hint = "a Compose file begins with 'services:'"
+            raise FileInvalid("the file is empty", hint=hint, where=Where(name))
+        if len(found) < len(documents):
+            number = documents.index(None) + 1
             raise FileInvalid(
-                "the file is empty", hint="a Compose file begins with 'services:'", where=Where(name)
+                f"document {number} of the file is empty", hint="remove its '---'", where=Where(name)
             )
-        return documents
+        return found
 
     def _layer(self, document: Map, path: str, tree: Map, *, alone: bool) -> Map:
         """One document on its way from text to a tree that can be merged.
@@ -144,6 +149,9 @@ class Assembler:
 
         problems = self._notes.problems
         layer = document if self._raw else interpolate(document, self._scope, problems)
+        if layer.get("include", "") is None:
+            layer.drop("include")
+        self._notes.warnings += cut_commands(layer)
         wrong, missing = validate(layer)
         # what is missing may come from another file or a base, but nothing can be done without these
         alone = alone and not _extends(layer)

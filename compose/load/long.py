@@ -16,6 +16,7 @@ from compose.load import service
 from compose.load.forms import Base, each, pairs, texts
 from compose.load.problems import Problems
 from compose.load.tree import Map, Override
+from compose.load.units import words_until
 
 __all__ = ["Base", "long_form"]
 
@@ -71,7 +72,10 @@ def _resource(value: Any, path: tuple[str | int, ...], base: Base, problems: Pro
         elif key == "file" and isinstance(entry, str):
             entry = base.path(entry)
         result.move(value, key, entry)
-    old_external(result)
+    try:
+        old_external(result)
+    except ValueError as error:
+        problems.add(str(error), (*path, "name"), result.at.get("name"))
     return result
 
 
@@ -79,8 +83,10 @@ def old_external(value: Map) -> None:
     """``external: {name: x}`` of old files says ``external: true`` and ``name: x``."""
     external = value.get("external")
     if isinstance(external, Map):
+        if "name" in external and "name" in value:
+            raise ValueError("the name stands both here and in the old form of 'external': use 'name'")
         if "name" in external:
-            value.setdefault("name", external["name"])
+            value["name"] = external["name"]
         value["external"] = True
 
 
@@ -90,6 +96,28 @@ def _volume(value: Any, path: tuple[str | int, ...], base: Base, problems: Probl
     if isinstance(options, Map) and "bind" in str(options.get("o", "")).split(",") and "device" in options:
         options["device"] = base.path(options["device"])
     return result
+
+
+def cut_commands(tree: Map) -> list[str]:
+    """A sentence for each command line that ends at a character which only a shell would understand."""
+    services = tree.get("services")
+    told = []
+    for name, one in services.items() if isinstance(services, Map) else ():
+        for key in ("command", "entrypoint"):
+            text = one.get(key) if isinstance(one, Map) else None
+            if isinstance(text, str) and (cut := _cut(text)):
+                what = f"'{cut}' and what follows is left out, as no shell reads it"
+                told.append(
+                    f"{one.at.get(key)}: services.{name}.{key}: {what}: quote it, or use [sh, -c, ...]"
+                )
+    return told
+
+
+def _cut(text: str) -> str:
+    try:
+        return text[words_until(text)[1] :][:1]
+    except ValueError:
+        return ""  # told where the command is split
 
 
 _Section = Callable[..., Any]

@@ -8,6 +8,8 @@ Source: YAML 1.2.2 chapter 10 (core schema), YAML 1.1 merge keys, Compose Specif
 
 from __future__ import annotations
 
+import base64
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import yaml
 
 from compose.errors import FileInvalid, Where
+from compose.load.cast import shortened
 from compose.load.tree import Date, Map, Override, Reset, Seq
 
 MAX_DEPTH = 200
@@ -176,8 +179,15 @@ class _Builder:
         if tag == _TAG + "str" and not node.style and self._explicit_text(node):
             return node.value
         if tag == _TAG + "binary":
-            raise FileInvalid("binary values have no place in a Compose file", where=self._where(node))
+            return self._decoded(node)
         return scalar(node.value)
+
+    def _decoded(self, node: Any) -> str:
+        """The text that ``!!binary`` encodes."""
+        try:
+            return base64.b64decode(node.value, validate=False).decode()
+        except ValueError:
+            raise FileInvalid("'!!binary' holds no base64 of UTF-8 text", where=self._where(node)) from None
 
     def _explicit_text(self, node: Any) -> bool:
         """A plain scalar tagged ``!!str`` by hand: its text starts later than the node."""
@@ -192,9 +202,14 @@ class _Builder:
 
     def _map(self, node: Any, depth: int) -> Map:
         self._open.add(id(node))
-        own, merged = Map(), []
+        own, merged, before = Map(), list[Map](), False
         for key_node, value_node in node.value:
             if key_node.tag == _TAG + "merge" or (key_node.value == "<<" and not key_node.style):
+                if before:
+                    raise FileInvalid(
+                        "'<<' stands here twice", hint="write one list", where=self._where(key_node)
+                    )
+                before = True
                 merged += self._merge_sources(value_node, depth)
                 continue
             key = self._key(key_node, own)
@@ -206,6 +221,10 @@ class _Builder:
         if not isinstance(node, yaml.ScalarNode):
             raise FileInvalid("a key has to be text, not a list or mapping", where=self._where(node))
         key: str = node.value
+        if not node.style and type(scalar(key)) is not str and not self._explicit_text(node):
+            raise FileInvalid(
+                f"the key {shortened(key)} is no text", hint="quote it", where=self._where(node)
+            )
         if key in seen:
             first = seen.at[key]
             raise FileInvalid(
@@ -255,13 +274,15 @@ def scalar(text: str) -> Any:
     if _INT.match(text):
         return _integer(text.replace("_", ""))
     if _FLOAT.match(text):
-        return float(text.replace("_", ""))
+        value = float(text.replace("_", ""))
+        return value if math.isfinite(value) else text
     return Date(text) if _DATE.match(text) else text
 
 
-def _integer(text: str) -> int:
+def _integer(text: str) -> int | float:
+    """A whole number; beyond 64 bits a floating one, as docker compose reads it."""
     digits = text.lstrip("+-")
     if len(digits) > 1 and digits[0] == "0" and digits[1].isdigit():
         digits = "0o" + digits[1:]
-    value = int(digits, 0)
-    return -value if text[0] == "-" else value
+    value = -int(digits, 0) if text[0] == "-" else int(digits, 0)
+    return value if -(2**63) <= value < 2**64 else float(value)

@@ -60,7 +60,7 @@ def model(request: files.LoadRequest, reader: files.Reader) -> tuple[dict[str, A
     tree = Assembler(reader, scope, source.directory, request.cwd, notes).project(source.files)
     if notes.partial:
         _complete(tree, problems)
-    name = name_of(source, tree)
+    name = name_of(source, tree, interpolated=tree.at.get("name") in scope.texts)
     services = tree.get("services")
     services = services if isinstance(services, Map) else Map()
     _known(services, request.services)
@@ -82,11 +82,20 @@ def model(request: files.LoadRequest, reader: files.Reader) -> tuple[dict[str, A
     return made, notes
 
 
-def name_of(source: files.Source, tree: Map) -> str:
-    """The name of the project. Raises UsageError when nothing of it is left."""
+def name_of(source: files.Source, tree: Map, *, interpolated: bool = False) -> str:
+    """The name of the project. Raises UsageError when nothing of it is left.
+
+    interpolated: the text of ``name:`` held variables; then it has to leave a name.
+    """
     if source.name:
         return source.name
     written = tree.get("name")
+    if written == "" and interpolated:
+        raise UsageError(
+            "the project name is empty after replacing variables",
+            hint="is the variable in 'name:' set?",
+            where=tree.at.get("name"),
+        )
     name = files.normal_name(str(written) if written else Path(source.directory).name)
     if not name:
         raise UsageError(

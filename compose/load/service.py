@@ -107,7 +107,24 @@ def mapping(values: dict[str, Any]) -> Map:
 
 
 def _size(value: Any, _base: Base) -> Any:
+    if value == "-1":
+        raise ValueError("'-1' is not a size: leave the attribute out for no limit")
+    return _swap(value, _base)
+
+
+def _swap(value: Any, _base: Base) -> Any:
     return str(size(value)) if isinstance(value, str | int | float) else value
+
+
+def _whole(value: Any, _base: Base) -> Any:
+    """A number without its fraction, as docker compose reads ``1.5`` where whole numbers belong."""
+    return int(value) if isinstance(value, float) and abs(value) < 2**63 else value
+
+
+def _count(value: Any, base: Base) -> Any:
+    if isinstance(value, int | float) and value < 0:
+        raise ValueError(f"{value} is less than 0")
+    return _whole(value, base)
 
 
 def _duration(value: Any, _base: Base) -> Any:
@@ -120,6 +137,14 @@ def _command(value: Any, _base: Base) -> Any:
 
 def _listed(value: Any, _base: Base) -> Any:
     return listed(value)
+
+
+def _filled(value: Any, _base: Base) -> Any:
+    """A list without its empty texts."""
+    found = listed(value)
+    return (
+        Seq((one, where) for one, where in found.placed() if one != "") if isinstance(found, Seq) else found
+    )
 
 
 def _pairs(value: Any, _base: Base) -> Any:
@@ -151,6 +176,8 @@ def _networks(value: Any, _base: Base) -> Any:
     for entry in entries.values() if isinstance(entries, Map) else ():
         if isinstance(entry, Map) and "driver_opts" in entry:
             entry["driver_opts"] = texts(entry["driver_opts"])
+        if isinstance(entry, Map) and isinstance(entry.get("priority"), float):
+            entry["priority"] = int(entry["priority"])
     return entries
 
 
@@ -253,6 +280,10 @@ def _ports(value: Any, _base: Base) -> Any:
         filled = mapping({"mode": "ingress", "protocol": "tcp", **item})
         if "published" in filled:
             filled["published"] = str(filled["published"])
+            if not filled["published"]:
+                filled.drop("published")
+        if isinstance(filled.get("host_ip"), str):
+            short.check_address(filled["host_ip"])
         if "target" in filled and not 0 < int(filled["target"]) < 65536:
             raise ValueError(f"target {filled['target']} is not a port")
         return filled
@@ -270,7 +301,7 @@ def _volumes(value: Any, base: Base) -> Any:
 
 def _volume(mount: Map, base: Base) -> Map:
     if mount.get("type") == "bind" and isinstance(mount.get("source"), str):
-        mount["source"] = base.path(mount["source"])
+        mount["source"] = base.source(mount["source"])
     for key, change in (
         ("volume", {"labels": _labels}),
         ("tmpfs", {"size": _size, "mode": lambda mode, _base: _octal(mode)}),
@@ -316,7 +347,7 @@ def _watch(value: Any, base: Base) -> Any:
 
 def _test(value: Any, _base: Base) -> Any:
     if isinstance(value, str):
-        return Seq([("CMD-SHELL", None), (value, None)]) if value else Seq()
+        return Seq([("CMD-SHELL", None), (value, None)])
     return value
 
 
@@ -357,6 +388,7 @@ _BUILD: dict[str, Any] = {
     "shm_size": _size, "no_cache_filter": _listed, "provenance": _text, "sbom": _text,
 }  # fmt: skip
 _DEPLOY: dict[str, Any] = {
+    "replicas": _count,
     "labels": _labels,
     "update_config": {"delay": _duration, "monitor": _duration},
     "rollback_config": {"delay": _duration, "monitor": _duration},
@@ -367,22 +399,23 @@ _DEPLOY: dict[str, Any] = {
     },
 }
 ATTRIBUTES: dict[str, Change | dict[str, Any] | tuple[Any, ...]] = {
-    "annotations": _pairs, "build": (_build, _BUILD), "command": _command, "configs": _file_mounts(""),
+    "annotations": _labels, "build": (_build, _BUILD), "command": _command, "configs": _file_mounts(""),
+    "cpu_shares": _whole,
     "depends_on": _depends_on, "deploy": _DEPLOY, "develop": {"watch": _watch}, "devices": _devices,
-    "dns": _listed, "dns_search": _listed, "entrypoint": _command, "env_file": _env_file,
+    "dns": _filled, "dns_search": _listed, "entrypoint": _command, "env_file": _env_file,
     "environment": _pairs, "expose": _listed, "extra_hosts": _extra_hosts, "gpus": _device_requests,
     "group_add": _listed, "labels": _labels, "label_file": _paths,
     "healthcheck": {
-        "test": _test, "interval": _duration, "timeout": _duration,
+        "test": _test, "retries": _count, "interval": _duration, "timeout": _duration,
         "start_period": _duration, "start_interval": _duration,
     },
     "blkio_config": {
         key: _blkio("rate")
         for key in ("device_read_bps", "device_write_bps", "device_read_iops", "device_write_iops")
     },
-    "logging": {"options": _texts}, "mem_limit": _size, "mem_reservation": _size, "memswap_limit": _size,
-    "models": _keyed, "networks": _networks, "ports": _ports, "post_start": _hooks, "pre_start": _hooks,
-    "pre_stop": _hooks, "provider": {"options": _provider_options},
+    "logging": {"options": _texts}, "mem_limit": _size, "mem_reservation": _size, "memswap_limit": _swap,
+    "models": _keyed, "networks": _networks, "pids_limit": _whole, "ports": _ports, "post_start": _hooks,
+    "pre_start": _hooks, "pre_stop": _hooks, "provider": {"options": _provider_options}, "scale": _count,
     "secrets": _file_mounts("/run/secrets/"), "shm_size": _size, "stop_grace_period": _duration,
     "storage_opt": _texts, "sysctls": _labels, "tmpfs": _listed,
     "volumes": _volumes,

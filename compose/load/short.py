@@ -7,6 +7,7 @@ Source: Compose Specification, services: ports, volumes, devices, extra_hosts.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from typing import Any
 
@@ -39,11 +40,13 @@ def ports(text: str) -> list[dict[str, Any]]:
     if not container:
         raise ValueError(f"'{text}' names no container port")
     first, last = port_range(container)
+    if not first:
+        raise ValueError(f"'{text}' has 0 as container port")
     base: dict[str, Any] = {"mode": "ingress"}
     if address:
         base["host_ip"] = address
     if not host:
-        return [{**base, "target": port, "protocol": protocol} for port in range(first, last + 1)]
+        return [{**base, "target": port, "protocol": protocol} for port in _as_texts(first, last)]
     low, high = port_range(host)
     if last == first:
         published = host if high > low else str(low)
@@ -51,9 +54,14 @@ def ports(text: str) -> list[dict[str, Any]]:
     if high - low != last - first:
         raise ValueError(f"the ranges in '{text}' differ in length")
     return [
-        {**base, "target": first + step, "published": str(low + step), "protocol": protocol}
-        for step in range(last - first + 1)
+        {**base, "target": port, "published": str(low + port - first), "protocol": protocol}
+        for port in _as_texts(first, last)
     ]
+
+
+def _as_texts(first: int, last: int) -> list[int]:
+    """A range of ports in docker compose's order, which is that of texts: 10 comes before 9."""
+    return sorted(range(first, last + 1), key=str)
 
 
 def _address(rest: str) -> tuple[str, str]:
@@ -65,29 +73,36 @@ def _address(rest: str) -> tuple[str, str]:
         host = host.removeprefix(":")
     else:
         address, _, host = rest.rpartition(":")
+        if ":" in address:
+            raise ValueError(f"'{address}' is an IPv6 address without brackets: write [{address}]")
     if address:
-        import ipaddress
-
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            raise ValueError(f"'{address}' is not an IP address") from None
+        check_address(address)
     return address, host
+
+
+def check_address(text: str) -> None:
+    """Raise ValueError unless ``text`` is an IP address without a zone."""
+    import ipaddress
+
+    try:
+        ipaddress.ip_address("" if "%" in text else text)
+    except ValueError:
+        raise ValueError(f"'{text}' is not an IP address") from None
 
 
 def is_path(source: str) -> bool:
     """Whether the source of a short volume is a path on the host rather than a named volume."""
-    return source.startswith((".", "/", "~"))
+    return source.startswith((".", "/", "~", "\\\\")) or _DRIVE.match(source) is not None
 
 
 def volume(text: str) -> dict[str, Any]:
     """``[source:]target[:options]`` in long form; the source is not yet absolute."""
-    parts = text.split(":")
+    parts = _volume_parts(text)
     if len(parts) > 3 or not all(parts[:2]):
         raise ValueError(f"'{text}' is not of the form [source:]target[:mode]")
     if len(parts) == 1:
-        return {"type": "volume", "target": text, "volume": {}}
-    source, target = parts[0], parts[1]
+        return {"type": "volume", "target": posixpath.normpath(text), **({"volume": {}} if text[2:] else {})}
+    source, target = parts[0], posixpath.normpath(parts[1])
     bind = is_path(source)
     kind = "bind" if bind else "volume"
     mount: dict[str, Any] = {"type": kind, "source": source, "target": target, kind: {}}
@@ -96,6 +111,18 @@ def volume(text: str) -> dict[str, Any]:
     if bind:
         mount["bind"]["create_host_path"] = True
     return mount
+
+
+_DRIVE = re.compile(r"[A-Za-z]:(?:\\|/[^:]*:/)")
+
+
+def _volume_parts(text: str) -> list[str]:
+    """``text`` at its colons, but for that of a Windows drive: ``C:\\a`` or ``C:/a`` before ``:/target``."""
+    parts = text.split(":")
+    for index in range(len(parts) - 1):
+        if index < len(parts) - 1 and _DRIVE.match(":".join(parts[index:])):
+            parts[index : index + 2] = [f"{parts[index]}:{parts[index + 1]}"]
+    return parts
 
 
 def _volume_option(mount: dict[str, Any], option: str, text: str) -> None:
@@ -121,6 +148,8 @@ def device(text: str) -> dict[str, Any]:
         raise ValueError(f"'{text}' is not of the form host[:container[:permissions]]")
     target = parts[1] if len(parts) > 1 else parts[0]
     permissions = parts[2] if len(parts) > 2 else "rwm"
+    if not target:
+        target = parts[0]
     if len(parts) == 2 and not target.startswith("/"):
         target, permissions = parts[0], parts[1]
     return {"source": parts[0], "target": target, "permissions": permissions}

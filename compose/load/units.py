@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+) ?([kKmMgGtTpP])?[iI]?[bB]?\Z")
+_SIZE = re.compile(r"\+?((?:\d+\.?\d*|\.\d+)(?:[eE]\+?\d{1,2})?) ?(?:([kKmMgGtTpP])(?:[iI]?[bB])?|[bB])?\Z")
+_LARGEST = 2**63 - 1
 _POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _NANOSECONDS = {
     "ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9,
@@ -23,13 +24,15 @@ def size(value: str | int | float) -> int:
     """Bytes of ``512m``, ``1.5gb``, ``1024``; units are powers of 1024; -1 stays -1."""
     if isinstance(value, int | float):
         return int(value)
-    text = value.strip()
-    if text == "-1":
+    if value == "-1":
         return -1
-    match = _SIZE.match(text)
+    match = _SIZE.match(value)
     if match is None:
         raise ValueError(f"'{value}' is not a size such as '512m' or '1.5gb'")
-    return int(Decimal(match[1]) * 1024 ** _POWER[(match[2] or "").lower()])
+    found = int(Decimal(match[1]) * 1024 ** _POWER[(match[2] or "").lower()])
+    if found > _LARGEST:
+        raise ValueError(f"'{value}' is larger than any memory")
+    return found
 
 
 def duration(value: str) -> int:
@@ -41,7 +44,10 @@ def duration(value: str) -> int:
         return 0
     if not rest or _PART.sub("", rest):
         raise ValueError(f"'{value}' is not a duration such as '90s' or '1m30s'")
-    return sign * sum(int(Decimal(n.rstrip(".")) * _NANOSECONDS[unit]) for n, unit in _PART.findall(rest))
+    total = sum(int(Decimal(n.rstrip(".")) * _NANOSECONDS[unit]) for n, unit in _PART.findall(rest))
+    if total > _LARGEST:
+        raise ValueError(f"'{value}' is longer than 292 years")
+    return sign * total
 
 
 def format_duration(nanoseconds: int) -> str:
@@ -77,7 +83,7 @@ def number_text(value: object) -> str:
 def _float_text(value: float) -> str:
     """The shortest decimal; an exponent below -4 or from 6 on is written out, as in ``1e+06``."""
     if value != value or value in (float("inf"), float("-inf")):
-        return str(value)
+        return "NaN" if value != value else "+Inf" if value > 0 else "-Inf"
     decimal = Decimal(repr(value)).normalize()
     exponent = decimal.adjusted()
     if value and not -4 <= exponent < 6:
@@ -88,43 +94,81 @@ def _float_text(value: float) -> str:
 
 
 def words(text: str) -> list[str]:
-    """Split a command line into words as a shell would, expanding nothing.
+    """Split a command line into words without a shell: nothing is expanded.
 
-    Single quotes are literal, in double quotes a backslash escapes ``"\\$` and newline.
-    Raises ValueError for an unclosed quote.
+    Single quotes are literal, elsewhere a backslash takes the next character (``\\n`` and ``\\t`` are a new
+    line and a tab); ``$( )`` and backquotes keep together what stands in them. The line ends at the first
+    ``; & | < >`` outside of quotes, as it does for docker compose: see ``words_until``.
+    Raises ValueError for what is not closed.
     """
-    result: list[str] = []
-    current: list[str] | None = None
-    index, size_ = 0, len(text)
-    while index < size_:
-        char = text[index]
-        index += 1
-        if char in " \t\r\n":
-            if current is not None:
-                result.append("".join(current))
-            current = None
-            continue
-        current = [] if current is None else current
-        if char == "\\" and index < size_:
-            if text[index] != "\n":
-                current.append(text[index])
-            index += 1
-        elif char in "'\"":
-            index = _quoted(text, index, char, current)
+    return words_until(text)[0]
+
+
+def words_until(text: str) -> tuple[list[str], int]:
+    """The words of ``text``, and the index at which the command line ends."""
+    splitter = _Splitter()
+    for index, char in enumerate(text):
+        if not splitter.take(char):
+            return splitter.finish(), index
+    return splitter.finish(), len(text)
+
+
+class _Splitter:
+    """The words so far; ``inside`` is the open quote: ``'``, ``"``, a backquote, ``(`` or nothing."""
+
+    def __init__(self) -> None:
+        self._words: list[str] = []
+        self._word: str | None = None
+        self._inside = ""
+        self._escaped = False
+
+    def take(self, char: str) -> bool:
+        """Read one character; False at the end of the command line."""
+        inside = self._inside
+        if self._escaped:
+            self._escaped = False
+            self._add({"n": "\n", "t": "\t"}.get(char, char))
+        elif char == "\\" and inside != "'":
+            self._escaped = True
+        elif not inside and char in " \t\r\n":
+            self._end()
+        elif not inside and char in ";&|<>":
+            if char == ">" and (self._word or "")[:1].isdigit():
+                self._word = None  # the number of a descriptor
+            return False
+        elif char in "'\"" and inside in ("", char):
+            self._inside = "" if inside else char
+            self._add("")
         else:
-            current.append(char)
-    return result if current is None else [*result, "".join(current)]
+            self._bracket(char)
+            self._add(char)
+        return True
 
+    def _bracket(self, char: str) -> None:
+        if char == "`" and self._inside in ("", "`"):
+            self._inside = "" if self._inside else "`"
+        elif char == "(" and self._inside in ("", "("):
+            if self._inside or not (self._word or "").endswith("$"):
+                raise ValueError("'(' has a meaning for a shell only: quote it")
+            self._inside = "("
+        elif char == ")" and self._inside in ("", "("):
+            if not self._inside:
+                raise ValueError("')' has a meaning for a shell only: quote it")
+            self._inside = ""
 
-def _quoted(text: str, index: int, quote: str, into: list[str]) -> int:
-    """Copy up to the closing ``quote``; the index behind it."""
-    while index < len(text):
-        char = text[index]
-        index += 1
-        if char == quote:
-            return index
-        if char == "\\" and quote == '"' and text[index : index + 1] in ('"', "\\", "$", "`", "\n"):
-            char = "" if text[index] == "\n" else text[index]
-            index += 1
-        into.append(char)
-    raise ValueError(f"the quote {quote} is not closed")
+    def _add(self, text: str) -> None:
+        self._word = (self._word or "") + text
+
+    def _end(self) -> None:
+        if self._word is not None:
+            self._words.append(self._word)
+        self._word = None
+
+    def finish(self) -> list[str]:
+        """All words. Raises ValueError for what is still open."""
+        if self._escaped:
+            raise ValueError("the command line ends with a backslash")
+        if self._inside:
+            raise ValueError(f"the quote {self._inside} is not closed")
+        self._end()
+        return self._words

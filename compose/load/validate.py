@@ -28,7 +28,11 @@ _PATTERNS = {
     "container_name": "is not a container name: two or more letters, digits, '_', '.' or '-'",
     "pull_policy": "is not one of always, never, missing, build, daily, weekly, every_<duration>",
 }
-_STRICT = ("depends_on", "volumes_from", "security_opt", "device_cgroup_rules", "group_add", "models")
+_ONCE = frozenset({  # lists in which the same entry twice counts once, as after merging
+    "additional_contexts", "aliases", "annotations", "args", "cap_add", "cap_drop", "configs", "devices",
+    "dns", "dns_opt", "dns_search", "env_file", "environment", "expose", "labels", "link_local_ips", "links",
+    "ports", "profiles", "secrets", "sysctls", "tags", "tmpfs", "volumes",
+})  # fmt: skip
 Path = Sequence[str | int]
 
 
@@ -57,8 +61,8 @@ def validate(tree: Map) -> tuple[list[Finding], list[Finding]]:
     wrong: list[Finding] = []
     missing: list[Finding] = []
     for error in _leaves(_validator().iter_errors(plain(tree))):
-        if error.kind.name == "uniqueItems" and list(error.instance_path)[-1] not in _STRICT:
-            continue  # the same entry twice counts once, as everywhere in merging
+        if error.kind.name == "uniqueItems" and list(error.instance_path)[-1] in _ONCE:
+            continue
         later = error.kind.name == "required" or (_is_null(error) and len(list(error.instance_path)) > 2)
         into = missing if later else wrong
         into += _explain(error, tree)

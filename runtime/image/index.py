@@ -9,7 +9,9 @@ WAL mode: readers never wait for a writer; a killed writer leaves the last whole
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -54,6 +56,11 @@ class ImageRow:
     references: tuple[str, ...]
 
 
+def _full(path: Path) -> bool:
+    state = os.statvfs(path.parent)
+    return state.f_bavail * state.f_frsize < 1 << 20 or (state.f_files > 0 and state.f_favail == 0)
+
+
 class Index:
     """One database file. Every method opens it, does one transaction and closes it: safe in threads and over
     fork."""
@@ -65,27 +72,34 @@ class Index:
     def _open(self, *, write: bool) -> Iterator[sqlite3.Connection]:
         import sqlite3
 
-        connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+        connection = None
         try:
+            connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
             if write:
                 connection.execute("PRAGMA synchronous = NORMAL")
                 connection.execute("BEGIN IMMEDIATE")
             yield connection
             if write:
                 connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise self._told(error) from error
         finally:
-            connection.close()
+            if connection is not None:
+                connection.close()
+
+    def _told(self, error: sqlite3.OperationalError) -> Exception:
+        """A full disk in the words of the system; SQLite also calls it an I/O error or a file it cannot
+        open."""
+        name = getattr(error, "sqlite_errorname", "")
+        if name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN")) and _full(self._path):
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+        return error
 
     def prepare(self) -> None:
         """Make the tables when they are missing."""
-        import sqlite3
-
-        connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
-        try:
+        with self._open(write=False) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(_SCHEMA)
-        finally:
-            connection.close()
 
     def by_reference(self, name: str) -> ImageRow | None:
         """The image that ``name``, in full spelling, points to."""
@@ -148,10 +162,10 @@ class Index:
             for ref in refs:
                 db.execute("INSERT OR REPLACE INTO refs VALUES (?,?,?,?)", (ref, name, digest, now))
 
-    def drop_reference(self, name: str) -> None:
-        """Forget one name; the image stays."""
+    def drop_references(self, names: Iterable[str]) -> None:
+        """Forget names; images stay."""
         with self._open(write=True) as db:
-            db.execute("DELETE FROM refs WHERE name = ?", (name,))
+            db.executemany("DELETE FROM refs WHERE name = ?", [(name,) for name in names])
 
     def drop_image(self, name: str) -> None:
         """Forget an image and every name of it."""

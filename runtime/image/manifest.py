@@ -29,6 +29,7 @@ INDEXES = (OCI_INDEX, DOCKER_LIST)
 MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
 
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386", "riscv64": "riscv64"}
+_LAYERS = 500  # OVL_MAX_STACK of fs/overlayfs
 _NANO = 1_000_000_000
 
 
@@ -182,30 +183,62 @@ def read_manifest(data: bytes, media_type: str = "") -> Manifest:
 
 
 def choose(data: bytes, platform: str, what: str) -> Descriptor:
-    """Pick the manifest of an index for ``platform`` ("linux/amd64[/variant]").
+    """The first of ``candidates``. Raises InvalidImage naming the platforms there are."""
+    return candidates(data, platform, what)[0]
 
-    An entry without variant serves every variant; arm64 means arm64/v8. Raises InvalidImage naming the
-    platforms there are.
+
+def candidates(data: bytes, platform: str, what: str) -> list[Descriptor]:
+    """The entries of an index that may hold the image for ``platform`` ("linux/amd64[/variant]"), best first.
+
+    The exact platform first, then the same architecture with a lower variant, or with none, then what says
+    nothing of its platform: an index in an index, or a lone manifest. Attestations are no images.
+    Raises InvalidImage naming the platforms there are. Source: OCI image-spec, image-index.md; containerd,
+    platforms.Ordered.
     """
     entries = read_json(data, "the image index").get("manifests")
     if not isinstance(entries, list):
         raise InvalidImage("the image index lists no manifests")
-    found = [read_descriptor(entry, "an entry of the image index") for entry in entries]
-    wanted = _normal(platform)
-    for entry in found:
-        if _normal(entry.platform) == wanted:
-            return entry
-    for entry in found:
-        if _normal(entry.platform).split("/")[:2] == wanted.split("/")[:2]:
-            return entry
-    if len(found) == 1 and not found[0].platform:
-        return found[0]
-    names = ", ".join(sorted({e.platform for e in found if e.platform and "unknown" not in e.platform}))
+    every = [read_descriptor(entry, "an entry of the image index") for entry in entries]
+    found = [entry for entry in every if not _is_attestation(entry)]
+    ranked = [(rank, entry) for entry in found if (rank := _rank(entry.platform, platform)) is not None]
+    exact = [entry for _, entry in sorted(ranked, key=lambda pair: pair[0])]
+    nested = [entry for entry in found if not entry.platform and entry.media_type in INDEXES]
+    alone = [entry for entry in found if len(found) == 1 and not entry.platform and not nested]
+    if exact or nested or alone:
+        return [*exact, *nested, *alone]
+    names = ", ".join(sorted({entry.platform for entry in found if entry.platform}))
     raise InvalidImage(f"{what} is not made for {platform}", hint=f"it is there for {names or 'no platform'}")
 
 
-def _normal(platform: str) -> str:
-    return {"linux/arm64/v8": "linux/arm64", "linux/amd64/v1": "linux/amd64"}.get(platform, platform)
+def _is_attestation(entry: Descriptor) -> bool:
+    notes = entry.annotations
+    return entry.platform.startswith("unknown/") or "vnd.docker.reference.type" in notes
+
+
+def matches(made: str, wanted: str) -> bool:
+    """Whether an image made for one platform is one for the other."""
+    return _rank(made, wanted) is not None
+
+
+def _rank(made: str, wanted: str) -> int | None:
+    """How far ``made`` is from ``wanted``: 0 for the same, None when it would not run. Pure."""
+    if not made:
+        return None
+    system, architecture, version = _parts(made)
+    wanted_system, wanted_architecture, wanted_version = _parts(wanted)
+    if (system, architecture) != (wanted_system, wanted_architecture) or version > wanted_version:
+        return None
+    return wanted_version - version
+
+
+def _parts(platform: str) -> tuple[str, str, int]:
+    """Operating system, architecture, and the number of the variant; arm means v7, arm64 v8, amd64 v1."""
+    system, _, rest = platform.partition("/")
+    architecture, _, variant = rest.partition("/")
+    architecture = _MACHINES.get(architecture, architecture)
+    digits = variant.lstrip("v").partition(".")[0]
+    default = {"arm": 7, "arm64": 8, "amd64": 1}.get(architecture, 0)
+    return system, architecture, int(digits) if digits.isdigit() else default
 
 
 def read_config(data: bytes) -> tuple[ImageConfig, tuple[str, ...]]:
@@ -215,6 +248,8 @@ def read_config(data: bytes) -> tuple[ImageConfig, tuple[str, ...]]:
     diffs = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
     if not isinstance(diffs, list) or not all(isinstance(d, str) and d.startswith("sha256:") for d in diffs):
         raise InvalidImage("the image configuration lists no layers (rootfs.diff_ids)")
+    if len(diffs) > _LAYERS:
+        raise InvalidImage(f"the image has {len(diffs)} layers; overlayfs mounts at most {_LAYERS}")
     inner = value.get("config") or {}
     if not isinstance(inner, dict):
         raise InvalidImage("the image configuration is malformed")

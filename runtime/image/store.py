@@ -21,13 +21,15 @@ import errno
 import fcntl
 import hashlib
 import os
+import stat
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from runtime.errors import ImageError, ImageNotFound
-from runtime.image.errors import DigestMismatch, ImageInUse, InvalidReference, StoreFull
+from runtime.image import garbage
+from runtime.image.errors import DigestMismatch, InvalidReference, StoreFull
 from runtime.image.index import ImageRow, Index
 from runtime.image.manifest import Image, ImageConfig, read_config, write_config
 from runtime.image.reference import Reference, parse
@@ -173,16 +175,22 @@ class Store:
         Locked by flock(2) while in use, so that ``sweep`` can tell it from what a killed process left.
         Raises StoreFull instead of OSError ENOSPC or EDQUOT.
         """
-        path, lock = self._new_ingest()
+        with self._room():
+            path, lock = self._new_ingest()
+            try:
+                yield path
+            finally:
+                garbage.delete(path)
+                os.close(lock)
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
         try:
-            yield path
+            yield
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise self._full(error) from error
             raise
-        finally:
-            _delete(path)
-            os.close(lock)
 
     def _new_ingest(self) -> tuple[Path, int]:
         """Make a directory and lock it; once more when ``sweep`` saw it in between."""
@@ -208,9 +216,8 @@ class Store:
         """Hold the lock ``name`` (a digest, a recipe key) against other processes and threads of this
         machine."""
         path = self.root / "ingest" / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.lock"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = _lock(path)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
             yield
         finally:
             os.close(fd)
@@ -250,13 +257,14 @@ class Store:
     @contextmanager
     def using(self) -> Iterator[None]:
         """Keep ``collect`` away while layers are committed that no image has yet: around every pull, load
-        and build."""
-        fd = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH)
-            yield
-        finally:
-            os.close(fd)
+        and build. Raises StoreFull instead of OSError ENOSPC or EDQUOT."""
+        with self._room():
+            fd = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_SH)
+                yield
+            finally:
+                os.close(fd)
 
     # --- images
 
@@ -278,10 +286,18 @@ class Store:
         for layer in layers:
             if not self.has_layer(layer):
                 raise ImageNotFound(f"layer {layer} of the image is not in the store")
+        self._account(layers)
         data = config if isinstance(config, bytes) else write_config(config, layers)
         name = self.put_blob(data)
         self.index.put_image(name, layers, [_canonical(ref) for ref in references], digest)
         return self.resolve(name)
+
+    def _account(self, layers: Iterable[str]) -> None:
+        """Write the rows of layers whose maker died between the rename and the row."""
+        for diff_id in set(layers) - set(self.index.layers()):
+            walk = os.walk(self.layer(diff_id))
+            files = (os.lstat(f"{at}/{name}") for at, _, names in walk for name in names)
+            self.index.put_layer(diff_id, sum(info.st_size for info in files if stat.S_ISREG(info.st_mode)))
 
     def tag(self, reference_or_id: str, reference: str) -> Image:
         """Let ``reference`` name the image too; a former owner of that name loses it."""
@@ -292,86 +308,40 @@ class Store:
     def remove(self, reference_or_id: str, *, force: bool = False, in_use: Collection[str] = ()) -> list[str]:
         """Untag; delete the image when that was its last name, or when an id was given. Gives one line each.
 
-        in_use: ids of images that containers have. Raises ImageInUse for those unless ``force``, and for an
-        id with several names unless ``force``; ImageNotFound.
+        in_use: ids of images that containers have; these are never deleted. Raises ImageInUse for those, and
+                for
+        an id with several names, unless ``force``; ImageNotFound.
         """
-        image = self.resolve(reference_or_id)
         by_id = _is_hex(reference_or_id.removeprefix("sha256:")) and self._by_id(reference_or_id) is not None
-        if by_id and len(image.references) > 1 and not force:
-            raise ImageInUse(f"image {image.id[7:19]} has several names: {', '.join(image.references)}")
-        if not by_id and len(image.references) > 1:
-            name = str(parse(reference_or_id))
-            self.index.drop_reference(name)
-            return [f"Untagged: {parse(name).familiar()}"]
-        if image.id in in_use and not force:
-            raise ImageInUse(
-                f"image '{reference_or_id}' is used by a container", hint="remove the container first"
-            )
-        lines = [f"Untagged: {parse(ref).familiar()}" for ref in image.references]
-        self.index.drop_image(image.id)
-        if image.id not in in_use:
+        lines, went = garbage.remove(self, reference_or_id, force=force, in_use=in_use, by_id=by_id)
+        if went:
             self.collect(keep=in_use)
-        return [*lines, f"Deleted: {image.id}"]
+        return lines
 
     def collect(self, *, keep: Collection[str] = ()) -> bool:
-        """Delete layers and blobs that no image, build step or id of ``keep`` needs, and what dead processes
-        left.
-
-        False, and nothing done, while an image is being made: the next collection finds the same.
-        """
-        fd = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._collect(keep)
-            return True
-        except BlockingIOError:
-            return False
-        finally:
-            os.close(fd)
-
-    def _collect(self, keep: Collection[str]) -> None:
-        rows = self.index.images()
-        layers = {layer for row in rows for layer in row.layers} | {step[1] for step in self.index.steps()}
-        blobs = {name for row in rows for name in (row.id, *row.digests)} | set(keep)
-        for name in keep:
-            with suppress(ImageNotFound):
-                layers.update(read_config(self.blob(name))[1])
-        for diff_id in set(self.index.layers()) - layers:
-            self.index.drop_layer(diff_id)
-            self._discard(self.layer(diff_id).parent)
-        for path in (self.root / "blobs" / "sha256").iterdir():
-            if f"sha256:{path.name}" not in blobs:
-                path.unlink(missing_ok=True)
-        self.sweep()
-
-    def _discard(self, path: Path) -> None:
-        with suppress(FileNotFoundError):
-            path.rename(self.root / "trash" / os.urandom(16).hex())
+        """Delete what no image, build step or id of ``keep`` needs; False while an image is being made."""
+        return garbage.collect(self, keep) is not None
 
     def sweep(self) -> None:
-        """Delete the trash and the ingests of processes that are gone."""
-        for path in (self.root / "ingest").iterdir():
-            if not path.name.endswith(".lock"):
-                self._sweep_one(path)
-        for path in (self.root / "trash").iterdir():
-            _delete(path)
-
-    def _sweep_one(self, path: Path) -> None:
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._discard(path)
-        except BlockingIOError:
-            pass  # someone works in it
-        finally:
-            os.close(fd)
+        """Delete the trash and what dead processes left."""
+        garbage.sweep(self)
 
 
 def _canonical(reference: str | Reference) -> str:
     return str(reference if isinstance(reference, Reference) else parse(reference))
+
+
+def _lock(path: Path) -> int:
+    """A descriptor that holds the lock at ``path``; once more when ``sweep`` took the file away meanwhile."""
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        try:
+            if os.stat(path).st_ino == os.fstat(fd).st_ino:
+                return fd
+        except FileNotFoundError:
+            pass
+        os.close(fd)
 
 
 def _is_hex(text: str) -> bool:
@@ -390,14 +360,6 @@ def _seconds(text: str) -> float:
         return datetime.fromisoformat(text[:19] + "+00:00").timestamp() if text else 0.0
     except ValueError:
         return 0.0
-
-
-def _delete(path: Path) -> None:
-    """rm -rf that does not follow links; overlayfs leaves work directories of mode 0, which root can
-    enter."""
-    import shutil  # drags in the compressors: 5 ms that looking up an image need not pay
-
-    shutil.rmtree(path, ignore_errors=True)
 
 
 def _sync_directory(path: Path) -> None:

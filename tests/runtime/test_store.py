@@ -83,9 +83,13 @@ def test_a_used_image_is_not_removed(store: Store) -> None:
     image = add(store, "x", a="1")
     with pytest.raises(ImageInUse):
         store.remove("x", in_use={image.id})
-    store.remove("x", in_use={image.id}, force=True)
+    with pytest.raises(ImageInUse):
+        store.remove(image.id, in_use={image.id})
+    assert store.remove("x", in_use={image.id}, force=True) == ["Untagged: x:latest"]
     assert image.layers[0].is_dir()
-    store.collect()
+    with pytest.raises(ImageInUse):  # no name is left: nothing that force could take
+        store.remove(image.id, in_use={image.id}, force=True)
+    assert store.remove(image.id) == [f"Deleted: {image.id}"]
     assert not image.layers[0].exists()
 
 

@@ -15,8 +15,8 @@ def digest_of(image: str) -> str:
     from runtime.image.registry import Registry
 
     reference = parse(image)
-    registry = Registry(reference)
-    return registry.head(reference.tag) or registry.manifest(reference.tag)[2]
+    with Registry(reference) as registry:
+        return registry.head(reference.tag)[0] or registry.manifest(reference.tag)[2]
 
 
 def pinned(model: Mapping[str, Any], find: Callable[[str], str] = digest_of) -> dict[str, Any]:

@@ -36,12 +36,16 @@ class RegistryUnreachable(RegistryError):
     assemble."""
 
 
+class RegistryBroken(RegistryError):
+    """An answer that broke off, stalled or was a failure of the registry's own: worth another attempt."""
+
+
 class RegistryDenied(RegistryError):
     """401 or 403: log in, or no rights."""
 
 
 class RegistryRateLimited(RegistryError):
-    """429 to the end of our patience."""
+    """429 to the end of our patience, or with a time to wait beyond it."""
 
 
 class RegistryTLS(RegistryError):

@@ -1,9 +1,9 @@
-"""Have an image: from the store, from its registry, or assembled where no registry answers.
+"""Have an image: from the store, from its registry or a mirror, or assembled where no registry answers.
 
 Comes in:  a reference and a policy.
 Goes out:  an Image in the store.
-Not here:  the protocol (registry), how images are assembled (assemble). Why not every failure assembles: ADR
-           0033.
+Not here:  the protocol (registry), where to ask (settings), how images are assembled (assemble).
+           Why not every failure assembles: ADR 0033.
 """
 
 from __future__ import annotations
@@ -11,31 +11,33 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
-from runtime.errors import ImageError, ImageNotFound
-from runtime.image import layer
+from runtime.errors import ImageError, ImageNotFound, RegistryError
+from runtime.image import layer, settings
 from runtime.image.assemble import assemble, closest, offers
-from runtime.image.errors import InvalidImage, RegistryUnreachable, StoreFull
+from runtime.image.errors import DigestMismatch, InvalidImage, RegistryUnreachable, StoreFull
 from runtime.image.manifest import (
     INDEXES,
     Descriptor,
     Image,
     Manifest,
-    choose,
+    candidates,
     host_platform,
+    matches,
     read_config,
     read_manifest,
 )
 from runtime.image.progress import Events, Progress, Runner, silent
 from runtime.image.reference import Reference, parse
-from runtime.image.registry import Registry
+from runtime.image.registry import Registry, Sleep
 from runtime.image.store import Store
 
 POLICIES = ("auto", "registry", "assemble")
 _PARALLEL = 4
+_NESTED = 4  # an index in an index in an index
 _UNPACKED = 3  # bytes on disk for a byte downloaded, roughly
 
 
@@ -48,12 +50,15 @@ def pull(
     runner: Runner | None = None,
     events: Events = silent,
     refresh: bool = True,
+    environment: Mapping[str, str] | None = None,
+    sleep: Sleep = time.sleep,
 ) -> Image:
     """Give the image ``reference`` as it is now: fetched, or made where nobody answers.
 
     policy:  "auto" asks the registry and assembles when nobody answers; "registry" never assembles;
              "assemble" asks nobody. runner: needed to assemble.
     refresh: look for a newer one although the store has it (one HEAD); else what the store has will do.
+    environment: where logins, proxies and settings come from, by default the process's own.
     Raises ImageNotFound, RegistryDenied, RegistryRateLimited, RegistryTLS, RegistryUnreachable,
     DigestMismatch, InvalidImage, StoreFull, and what ``assemble`` raises. Nothing half-made is left.
     """
@@ -73,10 +78,11 @@ def pull(
         with turn:
             events(event)
 
+    world = os.environ if environment is None else environment
     try:
         with store.using():
             store.sweep()
-            return _Fetch(store, name, platform or host_platform(), one_at_a_time).image(found)
+            return _Fetch(store, name, platform or "", one_at_a_time, world, sleep).image(found)
     except RegistryUnreachable as error:
         if policy == "registry":
             raise
@@ -84,7 +90,8 @@ def pull(
 
 
 def _fits(image: Image, platform: str) -> bool:
-    return f"{image.config.os}/{image.config.architecture}" == "/".join(platform.split("/")[:2])
+    words = (image.config.os, image.config.architecture, image.config.variant)
+    return not image.config.architecture or matches("/".join(filter(None, words)), platform)
 
 
 def _assemble(
@@ -107,24 +114,57 @@ def _assemble(
 
 @dataclass(slots=True)
 class _Fetch:
-    """One pull from a registry."""
+    """One pull. platform: "" for what this machine runs."""
 
     store: Store
     name: Reference
     platform: str
     events: Events
+    environment: Mapping[str, str]
+    sleep: Sleep
 
     def image(self, found: Image | None) -> Image:
-        """The image, its missing layers downloaded and unpacked side by side."""
-        registry = Registry(self.name)
-        word = self.name.digest or self.name.tag
-        if found is not None and registry.head(word) in found.digests:
-            self.events(Progress(kind="layer", id=self.name.familiar(), text="Up to date"))
+        """The image from the first place that has it; a mirror that fails is passed over."""
+        *mirrors, home = settings.endpoints(self.name, settings.read(self.environment))
+        for place in mirrors:
+            try:
+                return self._from(place, found)
+            except (RegistryError, ImageNotFound, DigestMismatch) as error:
+                self._note(f"the mirror {place.host} is passed over: {error.message}")
+        return self._from(home, found)
+
+    def _from(self, place: settings.Endpoint, found: Image | None) -> Image:
+        with Registry(self.name, endpoint=place, environment=self.environment, sleep=self.sleep) as registry:
+            told, _ = registry.head(self.name.digest or self.name.tag)
+            word = self.name.digest or told
+            known = self._known(word, found)
+            if known is not None:
+                self.events(Progress(kind="layer", id=self.name.familiar(), text="Up to date"))
+                return self._record(known, word)
+            return self._fetch(registry, word)
+
+    def _known(self, digest: str, found: Image | None) -> Image | None:
+        """The image that a manifest of this digest stands for, when the store has it, whatever its name."""
+        if found is not None and digest in found.digests:
             return found
-        data, kind, top = registry.manifest(word)
-        if kind in INDEXES or (kind not in INDEXES and b'"manifests"' in data and b'"layers"' not in data):
-            entry = choose(data, self.platform, f"'{self.name.familiar()}'")
-            data, kind, _ = registry.manifest(entry.digest)
+        if not digest:
+            return None
+        rows = [row.id for row in self.store.index.images() if digest in row.digests]
+        images = [self.store.resolve(row) for row in rows]
+        return next((image for image in images if _fits(image, self.platform or host_platform())), None)
+
+    def _record(self, image: Image, digest: str) -> Image:
+        """Let the name stand for ``image`` as of now."""
+        self.store.index.put_image(image.id, image.layer_ids, [str(self._kept_name())], digest)
+        return self.store.resolve(image.id)
+
+    def _kept_name(self) -> Reference:
+        return self.name.pinned(self.name.digest) if self.name.digest else self.name
+
+    def _fetch(self, registry: Registry, word: str) -> Image:
+        """Manifest, configuration, and the missing layers side by side."""
+        data, kind, top = registry.manifest(word or self.name.tag)
+        data, kind = self._by_platform(registry, data, kind)
         manifest = read_manifest(data, kind)
         config = registry.small_blob(manifest.config)
         _, diff_ids = read_config(config)
@@ -132,9 +172,44 @@ class _Fetch:
             raise InvalidImage(
                 f"the manifest of '{self.name.familiar()}' and its configuration name other layers"
             )
+        self._check_platform(config)
         self._layers(registry, manifest, diff_ids)
-        self.store.put_blob(data)
-        return self.store.put_image(config, diff_ids, [self.name], digest=top)
+        inner = self.store.put_blob(data)
+        image = self.store.put_image(config, diff_ids, [self._kept_name()], digest=top)
+        if inner != top:  # kept as well, to be pushed again as it came
+            self.store.index.put_image(image.id, image.layer_ids, [], inner)
+        return self.store.resolve(image.id)
+
+    def _by_platform(self, registry: Registry, data: bytes, kind: str, depth: int = 0) -> tuple[bytes, str]:
+        """The manifest for our platform, out of an index, perhaps of indexes."""
+        if kind not in INDEXES and not (b'"manifests"' in data and b'"layers"' not in data):
+            return data, kind
+        what = f"'{self.name.familiar()}'"
+        if depth >= _NESTED:
+            raise InvalidImage(f"the index of {what} leads to indexes without end")
+        wrong: InvalidImage | None = None
+        for entry in candidates(data, self.platform or host_platform(), what):
+            inner, inner_kind, _ = registry.manifest(entry.digest)
+            try:
+                return self._by_platform(registry, inner, inner_kind or entry.media_type, depth + 1)
+            except InvalidImage as error:
+                wrong = wrong or error
+        raise wrong or InvalidImage(f"the index of {what} is empty")
+
+    def _check_platform(self, config: bytes) -> None:
+        """An image for other machines: an error when a platform was asked for, else a note."""
+        made, _ = read_config(config)
+        platform = "/".join(filter(None, (made.os, made.architecture, made.variant)))
+        if not made.architecture or matches(platform, self.platform or host_platform()):
+            return
+        if self.platform:
+            raise InvalidImage(
+                f"'{self.name.familiar()}' is made for {platform}, not for {self.platform}",
+                hint="its registry has it for one platform only",
+            )
+        self._note(f"'{self.name.familiar()}' is made for {platform}, and this machine is {host_platform()}")
+
+    # --- layers
 
     def _layers(self, registry: Registry, manifest: Manifest, diff_ids: Sequence[str]) -> None:
         wanted = dict(zip(diff_ids, manifest.layers, strict=True))
@@ -151,6 +226,8 @@ class _Fetch:
                 stop.set()
                 raise
 
+        for entry in missing.values():
+            self._say(entry, "Waiting")
         with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="layer") as pool:
             jobs = [pool.submit(work, diff, entry) for diff, entry in missing.items()]
             try:
@@ -164,38 +241,39 @@ class _Fetch:
             raise real[0]
 
     def _layer(self, registry: Registry, diff: str, entry: Descriptor, stop: threading.Event) -> None:
+        """Unpack a layer while it comes; nothing of it is in the store before both digests are verified."""
+        if stop.is_set():
+            raise _Stopped("another layer failed")
         with self.store.locked(diff), self.store.ingest() as work:
             if self.store.has_layer(diff):  # another process was quicker
                 self._say(entry, "Exists")
                 return
-            part = work / "blob"
-            registry.download(entry, part, self._meter(entry, stop))
-            self._say(entry, "Unpacking")
-            with part.open("rb") as data:
-                chunks = iter(lambda: b"" if stop.is_set() else data.read(1 << 20), b"")
-                made = layer.unpack(chunks, work / "diff", compressed=entry.size, expected=diff)
-            blob = None if made.exact else part
-            self.store.commit_layer(work / "diff", diff, size=made.size, blob=blob)
+            data = self._metered(registry.stream(entry), entry, stop)
+            try:
+                made = layer.unpack(data, work / "diff", compressed=entry.size, expected=diff)
+            except InvalidImage:
+                _exhaust(data)  # when the registry lied, its digest tells better than what came of it
+                raise
+            _exhaust(data)
+            self.store.commit_layer(work / "diff", diff, size=made.size)
             self.store.index.put_compressed(entry.digest, diff, entry.media_type, entry.size)
             self._say(entry, "Done")
 
-    def _meter(self, entry: Descriptor, stop: threading.Event) -> Callable[[int], None]:
-        last = 0.0
-
-        def progress(have: int) -> None:
-            nonlocal last
+    def _metered(self, chunks: Iterator[bytes], entry: Descriptor, stop: threading.Event) -> Iterator[bytes]:
+        have, tell = 0, _Meter(self._say, entry)
+        for chunk in chunks:
             if stop.is_set():
                 raise _Stopped("another layer failed")
-            now = time.monotonic()
-            if now - last > 0.1 or have == entry.size:
-                last = now
-                self._say(entry, "Downloading", have)
-
-        return progress
+            have += len(chunk)
+            tell(have)
+            yield chunk
 
     def _say(self, entry: Descriptor, text: str, current: int = 0) -> None:
         total = entry.size if current else 0
         self.events(Progress(kind="layer", id=entry.digest[7:19], text=text, current=current, total=total))
+
+    def _note(self, text: str) -> None:
+        self.events(Progress(kind="note", text=text))
 
     def _check_space(self, compressed: int) -> None:
         state = os.statvfs(self.store.root)
@@ -206,6 +284,27 @@ class _Fetch:
                 f"under {self.store.root}, {free >> 20} MiB are free",
                 hint="nothing was downloaded; free some space or set PYCOMPOSE_DATA to a larger filesystem",
             )
+
+
+class _Meter:
+    """Tells how far a layer has come, ten times a second at most."""
+
+    def __init__(self, say: Callable[[Descriptor, str, int], None], entry: Descriptor) -> None:
+        self._say, self._entry, self._last = say, entry, 0.0
+
+    def __call__(self, have: int) -> None:
+        now = time.monotonic()
+        if have >= self._entry.size:
+            self._say(self._entry, "Downloading", have)
+            self._say(self._entry, "Unpacking", 0)
+        elif now - self._last > 0.1:
+            self._last = now
+            self._say(self._entry, "Downloading", have)
+
+
+def _exhaust(chunks: Iterator[bytes]) -> None:
+    for _ in chunks:
+        pass
 
 
 class _Stopped(ImageError):

@@ -50,6 +50,10 @@ class Reference:
         """Registry and repository without tag and digest."""
         return f"{self.registry}/{self.repository}"
 
+    def name_with(self, tag: str) -> str:
+        """The familiar spelling of the same repository with another tag."""
+        return replace(self, tag=tag, digest="").familiar()
+
     def pinned(self, digest: str) -> Reference:
         """The same repository by ``digest``."""
         return replace(self, tag="", digest=digest)

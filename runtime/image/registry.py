@@ -1,258 +1,368 @@
-"""A client of OCI and Docker registries: manifests and blobs, with the tokens they want.
+"""A client of OCI and Docker registries: manifests, tags and blobs, with the tokens they want.
 
-Comes in:  a Reference.
-Goes out:  manifest bytes with their digest verified; blobs, downloaded with resume into a file, verified.
-Not here:  HTTP itself (transport), what becomes of it (pull).
-Source: OCI distribution-spec v1.1; Docker Registry token authentication; RFC 7235.
+Comes in:  a Reference, one Endpoint of it.
+Goes out:  manifest bytes with their digest verified; blobs as verified streams that outlive connections.
+Not here:  HTTP itself (transport), tokens (access), uploads (upload), what becomes of it (pull, push).
+Source: OCI distribution-spec v1.1.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import http.client
 import json
 import os
 import re
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from urllib.parse import urlencode, urlsplit
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import TypeVar
 
 from runtime.errors import ImageNotFound, RegistryError
-from runtime.image import credentials
+from runtime.image import credentials, refusal, settings
+from runtime.image.access import Access, login_hint
 from runtime.image.errors import (
     DigestMismatch,
-    RegistryDenied,
-    RegistryRateLimited,
-    RegistryTLS,
+    InvalidImage,
+    RegistryBroken,
     RegistryUnreachable,
 )
 from runtime.image.manifest import INDEXES, MANIFESTS, Descriptor
 from runtime.image.reference import HUB, Reference
-from runtime.image.transport import Response, is_local, request
+from runtime.image.transport import Response, Transport
 
 ACCEPT = ", ".join((*INDEXES, *MANIFESTS))
-_MANIFEST_MAX, _TOKEN_MAX = 8 << 20, 1 << 20
-_ATTEMPTS, _LONGEST_WAIT = 5, 30.0
+ATTEMPTS = 5
+_MANIFEST_MAX, _SMALL = 8 << 20, 1 << 16
+_BREAKS = 100  # however often a download got on a little
 _CHUNK = 1 << 18
-_PARAMETER = re.compile(r'(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
+_STARTS_AT = re.compile(r"bytes (\d+)-")
+Result = TypeVar("Result")
+Sleep = Callable[[float], None]
 
 
 class Registry:
-    """One repository of one registry. Safe in several threads.
+    """One repository of one registry. Safe in several threads; a context manager that closes its connections.
 
-    sleep: waits between attempts. environment: where logins are looked up.
+    endpoint: who is asked, by default the registry that the reference names. scopes: what a token is asked
+    for, by default to pull. environment: logins, proxies, settings. sleep: waits between attempts.
+    Raises ImageError for settings that cannot be read; every method may raise RegistryDenied,
+    RegistryRateLimited, RegistryUnreachable, RegistryTLS, RegistryBroken, RegistryError.
     """
 
     def __init__(
         self,
         reference: Reference,
         *,
+        endpoint: settings.Endpoint | None = None,
+        scopes: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Sleep = time.sleep,
     ) -> None:
-        self._reference = reference
-        host = "registry-1.docker.io" if reference.registry == HUB else reference.registry
-        self._host = host
-        self._base = f"{'http' if is_local(host) else 'https'}://{host}/v2/{reference.repository}"
-        self._environment = os.environ if environment is None else environment
-        self._login = credentials.find(reference.registry, self._environment)
-        self._authorization = ""
-        self._lock = threading.Lock()
+        environment = os.environ if environment is None else environment
+        known = settings.read(environment)
+        self.reference = reference
+        self._endpoint = endpoint or settings.home(reference, known)
+        self._repository = self._endpoint.prefix + reference.repository
+        self.transport = Transport(environment, known=known)
         self._sleep = sleep
+        self._answered = False
+        name = self._endpoint.host if self._endpoint.mirror else reference.registry
+        self.host = "docker.io" if name == HUB else name
+        self._root = f"{self.transport.scheme(self._endpoint)}://{self._endpoint.host}"
+        self._access = Access(
+            self.transport,
+            self.host,
+            credentials.find(name, environment, repository=self._repository),
+            scopes or (f"repository:{self._repository}:pull",),
+            secure=self._root.startswith("https:") and self._endpoint.verified,
+        )
 
-    def head(self, word: str) -> str:
-        """The digest that a tag stands for now, "" when the registry does not say. Raises like
-        ``manifest``."""
-        with self._ask("HEAD", f"manifests/{word}", {"Accept": ACCEPT}) as response:
-            self._check(response, f"manifest {word}")
-            return response.headers.get("docker-content-digest", "")
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.transport.close()
+
+    # --- manifests
+
+    def head(self, word: str) -> tuple[str, str]:
+        """Digest and media type that a tag stands for now, "" where the registry does not say.
+
+        Raises ImageNotFound with the nearest tags.
+        """
+
+        def use(response: Response) -> tuple[str, str]:
+            if response.status in (405, 501):
+                return "", ""
+            self.check(response, f"manifest {word}")
+            return response.headers.get("docker-content-digest", ""), _media_type(response)
+
+        return self._or_nearest(lambda: self.ask("HEAD", f"manifests/{word}", use, {"Accept": ACCEPT}))
 
     def manifest(self, word: str) -> tuple[bytes, str, str]:
         """Bytes, media type and digest of the manifest or index ``word`` (tag or digest), verified.
 
-        Raises ImageNotFound, RegistryDenied, RegistryRateLimited, RegistryUnreachable, RegistryTLS,
-        RegistryError,
-        DigestMismatch.
+        Raises ImageNotFound, DigestMismatch.
         """
-        with self._ask("GET", f"manifests/{word}", {"Accept": ACCEPT}) as response:
-            self._check(response, f"manifest {word}")
+
+        def use(response: Response) -> tuple[bytes, str, str]:
+            self.check(response, f"manifest {word}")
             data = response.read(_MANIFEST_MAX)
+            return data, _media_type(response), response.headers.get("docker-content-digest", "")
+
+        data, kind, told = self._or_nearest(
+            lambda: self.ask("GET", f"manifests/{word}", use, {"Accept": ACCEPT})
+        )
         actual = "sha256:" + hashlib.sha256(data).hexdigest()
-        if word.startswith("sha256:") and word != actual:
+        wanted = word if word.startswith("sha256:") else told if told.startswith("sha256:") else actual
+        if wanted != actual:
             raise DigestMismatch(
-                f"the manifest of {self._reference.familiar()}", expected=word, actual=actual
+                f"the manifest of {self.reference.familiar()}", expected=wanted, actual=actual
             )
-        return data, response.headers.get("content-type", "").partition(";")[0].strip(), actual
+        return data, kind, actual
+
+    def tags(self) -> list[str]:
+        """The tags of the repository, the first page of them."""
+
+        def use(response: Response) -> list[str]:
+            self.check(response, "the tags")
+            value = json.loads(response.read(_MANIFEST_MAX) or b"{}")
+            found = value.get("tags") if isinstance(value, dict) else None
+            return [str(tag) for tag in found or ()]
+
+        try:
+            return self.ask("GET", "tags/list?n=1000", use)
+        except ValueError:
+            return []
+
+    def _or_nearest(self, ask: Callable[[], Result]) -> Result:
+        try:
+            return ask()
+        except ImageNotFound as error:
+            if not self.reference.tag:
+                raise
+            tags: list[str] = []
+            with suppress(RegistryError, ImageNotFound):
+                tags = self.tags()
+            if not tags:
+                raise
+            raise refusal.missing(self.host, self.reference, "manifest", tags=tags) from error
+
+    # --- blobs
 
     def small_blob(self, descriptor: Descriptor) -> bytes:
-        """A blob that fits into memory, verified."""
-        with self._ask("GET", f"blobs/{descriptor.digest}", {}) as response:
-            self._check(response, f"blob {descriptor.digest}")
-            data = response.read(_MANIFEST_MAX)
+        """A blob that fits into memory, verified. Raises ImageNotFound, DigestMismatch."""
+
+        def use(response: Response) -> bytes:
+            self.check(response, f"blob {descriptor.digest}")
+            return response.read(_MANIFEST_MAX)
+
+        data = self.ask("GET", f"blobs/{descriptor.digest}", use)
         actual = "sha256:" + hashlib.sha256(data).hexdigest()
         if actual != descriptor.digest:
             raise DigestMismatch("the image configuration", expected=descriptor.digest, actual=actual)
         return data
 
-    def download(self, descriptor: Descriptor, target: Path, progress: Callable[[int], None]) -> None:
-        """Fetch a blob into the new file ``target``, going on where a broken connection ended; verified.
+    def stream(self, descriptor: Descriptor) -> Iterator[bytes]:
+        """The bytes of a blob as they come, going on where a broken connection ended.
 
-        progress: gets the bytes there so far. Raises like ``manifest``.
+        What was given before the end is not verified yet: nothing of it may be kept when this raises
+        DigestMismatch, InvalidImage (another length), ImageNotFound.
         """
-        state, have = hashlib.sha256(), 0
-        with target.open("wb") as out:
-            for attempt in range(_ATTEMPTS):
-                headers = {"Range": f"bytes={have}-"} if have else {}
-                with self._ask("GET", f"blobs/{descriptor.digest}", headers) as response:
-                    self._check(response, f"layer {descriptor.digest}")
-                    if have and response.status != 206:
-                        state, have = hashlib.sha256(), 0
-                        out.seek(0)
-                        out.truncate()
-                    for chunk in _chunks(response.body, descriptor.size - have):
-                        out.write(chunk)
-                        state.update(chunk)
-                        have += len(chunk)
-                        progress(have)
-                if have >= descriptor.size:
-                    break
-                self._sleep(min(0.5 * 2**attempt, _LONGEST_WAIT))
-        actual = "sha256:" + state.hexdigest()
+        state, have, stuck = hashlib.sha256(), 0, 0
+        for _ in range(_BREAKS):
+            before, wait = have, 0.5 * 2.0**stuck
+            try:
+                for chunk in self._from(descriptor, have):
+                    have += len(chunk)
+                    state.update(chunk)
+                    yield chunk
+            except _Busy as busy:
+                told = refusal.patience(busy.headers, stuck)
+                if told is None or stuck >= ATTEMPTS - 1:
+                    raise busy.error from None
+                wait = told
+            except (RegistryBroken, RegistryUnreachable) as error:
+                if stuck >= ATTEMPTS - 1:
+                    raise self._gone(error) from error
+            if have >= descriptor.size:
+                break
+            stuck = stuck + 1 if have == before else 0
+            if stuck >= ATTEMPTS:
+                break
+            self._sleep(min(wait, refusal.LONGEST_WAIT))
+        self._judge(descriptor, have, "sha256:" + state.hexdigest())
+
+    def _judge(self, descriptor: Descriptor, have: int, actual: str) -> None:
+        """Raise what is wrong with a blob that has come to its end."""
         if have < descriptor.size:
-            raise RegistryError(f"{self._host} broke off after {have} of {descriptor.size} bytes of a layer")
+            raise RegistryBroken(
+                f"{self.host} broke off or stalled after {have} of {descriptor.size} bytes of a layer of "
+                f"'{self.reference.familiar()}'",
+                hint="nothing of it was kept; try again",
+            )
         if actual != descriptor.digest:
             raise DigestMismatch("a layer", expected=descriptor.digest, actual=actual)
 
+    def _from(self, descriptor: Descriptor, have: int) -> Iterator[bytes]:
+        """What one connection gives from byte ``have`` on. Raises InvalidImage for more than was promised."""
+        with self._opened(descriptor, have) as (body, skip):
+            for chunk in _chunks(body):
+                fresh = chunk[skip:]
+                skip = max(skip - len(chunk), 0)
+                have += len(fresh)
+                if have > descriptor.size:
+                    raise self._wrong_length(descriptor, "more")
+                if fresh:
+                    yield fresh
+
+    @contextmanager
+    def _opened(self, descriptor: Descriptor, have: int) -> Iterator[tuple[http.client.HTTPResponse, int]]:
+        """The body of a blob from byte ``have`` on, and how many bytes it repeats."""
+        with self._answer(
+            "GET", f"blobs/{descriptor.digest}", {"Range": f"bytes={have}-"} if have else {}
+        ) as response:
+            self.check(response, f"layer {descriptor.digest}")
+            begun = _STARTS_AT.match(response.headers.get("content-range", ""))
+            start = (int(begun[1]) if begun else have) if response.status == 206 else 0
+            if start > have:
+                raise RegistryError(f"{self.host} left out {start - have} bytes of a layer")
+            length = response.headers.get("content-length", "")
+            if length.isdigit() and int(length) != descriptor.size - start:
+                raise self._wrong_length(descriptor, str(int(length) + start))
+            yield response.body, have - start
+
+    def _wrong_length(self, descriptor: Descriptor, found: str) -> InvalidImage:
+        return InvalidImage(
+            f"a layer of '{self.reference.familiar()}' has {found} bytes, not the {descriptor.size} promised",
+            hint=f"{self.host} or the manifest lies; nothing of it was kept",
+        )
+
     # --- asking
 
-    @contextmanager
-    def _ask(self, method: str, path: str, headers: Mapping[str, str]) -> Iterator[Response]:
-        """One request, with a token if one is wanted, repeated while the registry is busy or breaks off."""
-        for attempt in range(_ATTEMPTS):
-            last = attempt == _ATTEMPTS - 1
+    def ask(
+        self,
+        method: str,
+        place: str,
+        use: Callable[[Response], Result],
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        *,
+        patience: float = 0.0,
+        attempts: int = ATTEMPTS,
+    ) -> Result:
+        """One request, with a token if one is wanted, repeated while the registry is busy or breaks off.
+
+        place: below the repository, or a whole URL. use: makes the result out of the answer; what it raises
+        is raised, but RegistryBroken counts as one more failed attempt. patience: see transport.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
             try:
-                with self._authorized(method, f"{self._base}/{path}", headers) as response:
-                    if last or (response.status != 429 and response.status < 500):
-                        yield response
-                        return
-                    wait = _patience(response.headers.get("retry-after", ""), attempt)
-            except (RegistryUnreachable, RegistryTLS, RegistryDenied, ImageNotFound):
-                raise
-            except RegistryError:
-                if last:
+                with self._answer(method, place, headers or {}, body, patience) as response:
+                    return use(response)
+            except _Busy as busy:
+                wait = refusal.patience(busy.headers, attempt - 1)
+                if attempt >= attempts or wait is None:
+                    raise busy.error from None
+            except (RegistryBroken, RegistryUnreachable) as error:
+                if isinstance(error, RegistryUnreachable) and not self._answered:
                     raise
-                wait = _patience("", attempt)
+                if attempt >= attempts:
+                    raise self._gone(error) from error
+                wait = refusal.patience({}, attempt - 1) or 0.0
             self._sleep(wait)
 
+    def _gone(self, error: RegistryError) -> RegistryError:
+        """A registry that answered once is not one that nobody knows."""
+        if isinstance(error, RegistryUnreachable):
+            return RegistryBroken(f"{error.message}, though it did before", hint=error.hint)
+        return error
+
     @contextmanager
-    def _authorized(self, method: str, url: str, headers: Mapping[str, str]) -> Iterator[Response]:
-        words = {**headers, **({"Authorization": self._authorization} if self._authorization else {})}
-        with request(method, url, words) as response:
-            challenge = response.headers.get("www-authenticate", "")
-            if response.status != 401 or not challenge:
-                yield response
-                return
-        with self._lock:
-            if self._authorization == words.get("Authorization", ""):
-                self._authorization = self._answer(challenge)
-        with request(method, url, {**headers, "Authorization": self._authorization}) as response:
-            yield response
+    def _answer(
+        self,
+        method: str,
+        place: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        patience: float = 0.0,
+    ) -> Iterator[Response]:
+        """One answer; a 401 is met once. Raises _Busy for 429 and 5xx."""
+        url = place if "://" in place else f"{self._root}/v2/{self._repository}/{place}"
+        ours = url.startswith(f"{self._root}/")
+        for again in (False, True):
+            header = self._access.header if ours else ""
+            words = {**headers, **({"Authorization": header} if header else {})}
+            with self.transport.request(
+                method, url, words, body, patience=patience, verified=self._endpoint.verified
+            ) as response:
+                self._answered = True
+                challenge = response.headers.get("www-authenticate", "")
+                if response.status != 401 or not challenge or again or not ours or _moved(url, response.url):
+                    if _is_busy(response.status):
+                        raise _Busy(response.headers, self._refusal(response, "it"))
+                    yield response
+                    return
+            self._access.renew(challenge, header)
 
-    def _answer(self, challenge: str) -> str:
-        """The Authorization header that meets a challenge. Raises RegistryDenied."""
-        scheme, _, rest = challenge.partition(" ")
-        values = {name.lower(): quoted or plain for name, quoted, plain in _PARAMETER.findall(rest)}
-        if scheme.lower() == "basic":
-            if self._login is None:
-                raise self._denied("it wants a login")
-            return _basic(self._login)
-        if scheme.lower() != "bearer" or not values.get("realm"):
-            raise RegistryError(f"{self._host} wants authentication by '{scheme}', which is not known here")
-        return "Bearer " + self._token(values)
+    def check(self, response: Response, what: str) -> None:
+        """Raise the error for an answer that is none of 200, 206. what: "manifest 1.0", "blob sha256:..."."""
+        if response.status not in (200, 206):
+            raise self._refusal(response, what)
 
-    def _token(self, values: Mapping[str, str]) -> str:
-        realm = values["realm"]
-        if urlsplit(realm).scheme not in ("http", "https"):
-            raise RegistryError(f"{self._host} names the token server '{realm}', which is refused")
-        scope = values.get("scope") or f"repository:{self._reference.repository}:pull"
-        query = {"service": values.get("service", ""), "scope": scope}
-        if self._login is not None and self._login.token:
-            form = {
-                **query,
-                "grant_type": "refresh_token",
-                "client_id": "pycompose",
-                "refresh_token": self._login.token,
-            }
-            kind = {"Content-Type": "application/x-www-form-urlencoded"}
-            with request("POST", realm, kind, urlencode(form).encode()) as response:
-                return self._read_token(response)
-        headers = {"Authorization": _basic(self._login)} if self._login else {}
-        joint = "&" if "?" in realm else "?"
-        with request(
-            "GET", realm + joint + urlencode({k: v for k, v in query.items() if v}), headers
-        ) as response:
-            return self._read_token(response)
-
-    def _read_token(self, response: Response) -> str:
-        data = response.read(_TOKEN_MAX)
-        if response.status in (401, 403):
-            raise self._denied("the login was refused")
-        try:
-            answer = json.loads(data) if response.status == 200 else {}
-        except ValueError:
-            answer = {}
-        token = answer.get("token") or answer.get("access_token") if isinstance(answer, dict) else None
-        if not isinstance(token, str):
-            raise RegistryError(
-                f"the token server of {self._host} answered with {response.status} and no token"
-            )
-        return token
-
-    # --- answers
-
-    def _check(self, response: Response, what: str) -> None:
-        if response.status in (200, 206):
-            return
-        name = self._reference.familiar()
-        if response.status == 404:
-            raise ImageNotFound(f"{self._host} has no image '{name}'", hint="check name and tag")
-        if response.status in (401, 403):
-            raise self._denied(
-                "no such image, or it wants a login" if self._login is None else "the login was refused"
-            )
-        if response.status == 429:
-            raise RegistryRateLimited(f"{self._host} refuses more requests for now", hint="log in, or wait")
-        raise RegistryError(f"{self._host} answered with {response.status} when asked for {what} of '{name}'")
-
-    def _denied(self, why: str) -> RegistryDenied:
-        return RegistryDenied(
-            f"{self._host} denies access to '{self._reference.familiar()}': {why}",
-            hint="logins are read from ~/.docker/config.json",
+    def _refusal(self, response: Response, what: str) -> RegistryError | ImageNotFound:
+        body = b""
+        with suppress(RegistryError):
+            body = response.read(_SMALL)
+        return refusal.refusal(
+            response.status,
+            response.headers,
+            body,
+            host=self.host,
+            name=self.reference,
+            what=what,
+            anonymous=self._access.anonymous,
+            hint=login_hint(self.host),
         )
 
 
-def _chunks(body: http.client.HTTPResponse, limit: int) -> Iterator[bytes]:
-    """What comes until the end or a break; never more than ``limit`` bytes and one chunk."""
-    while limit >= 0:
+class _Busy(Exception):
+    """429 or 5xx: worth another attempt, with the error to raise when there is none."""
+
+    def __init__(self, headers: Mapping[str, str], error: RegistryError | ImageNotFound) -> None:
+        super().__init__()
+        self.headers, self.error = headers, error
+
+
+def _is_busy(status: int) -> bool:
+    return status == 429 or (status >= 500 and status != 501)
+
+
+def _moved(asked: str, answered: str) -> bool:
+    return asked.split("/")[:3] != answered.split("/")[:3]
+
+
+def _media_type(response: Response) -> str:
+    return response.headers.get("content-type", "").partition(";")[0].strip()
+
+
+def _chunks(body: http.client.HTTPResponse) -> Iterator[bytes]:
+    """What comes until the end, a break, or a stall."""
+    while True:
         try:
-            chunk = body.read(_CHUNK)
+            chunk = body.read1(_CHUNK)
         except (http.client.HTTPException, OSError):
             return
         if not chunk:
             return
-        limit -= len(chunk)
         yield chunk
-
-
-def _basic(login: credentials.Login) -> str:
-    return "Basic " + base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
-
-
-def _patience(retry_after: str, attempt: int) -> float:
-    if retry_after.isdigit():
-        return min(float(retry_after), _LONGEST_WAIT)
-    return min(0.5 * 2.0**attempt, _LONGEST_WAIT)

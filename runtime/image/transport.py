@@ -1,32 +1,37 @@
 """HTTP as a registry needs it: proxies, private certificate authorities, redirects, short patience for dead
-hosts.
+hosts, connections that serve again.
 
-Comes in:  a method, a URL, headers.
+Comes in:  a method, a URL, headers, perhaps a body.
 Goes out:  a Response to be read in pieces.
-Not here:  what is said (registry), retrying (registry).
+Not here:  what is said and said again (registry), which certificates count (trust), which proxy (proxy).
 """
 
 from __future__ import annotations
 
+import base64
 import errno
 import http.client
-import os
 import socket
 import ssl
+import weakref
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from urllib.parse import urljoin, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import unquote, urljoin, urlsplit
 
 from runtime.errors import RegistryError
-from runtime.image.errors import RegistryTLS, RegistryUnreachable
+from runtime.image import settings, trust
+from runtime.image.errors import RegistryBroken, RegistryTLS, RegistryUnreachable
+from runtime.image.proxy import proxy
 
-CONNECT, PATIENCE = 3.0, 60.0
+CONNECT, PATIENCE = 3.0, 20.0
 _REDIRECTS = 6
-_BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_SMALL = 1 << 16
+_MOVED = (301, 302, 303, 307, 308)
+_DEAD = (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.ENETDOWN)
+
+Idle = dict[tuple[str, str], list[http.client.HTTPConnection]]
 
 
 @dataclass(slots=True)
@@ -39,123 +44,258 @@ class Response:
     url: str
 
     def read(self, limit: int) -> bytes:
-        """The whole body. Raises RegistryError when it is longer than ``limit`` bytes or breaks off."""
+        """The whole body. Raises RegistryBroken when it breaks off, RegistryError when it is longer than
+        ``limit`` bytes."""
         try:
             data = self.body.read(limit + 1)
+            short = self.body.length or 0
         except (http.client.HTTPException, OSError) as error:
-            raise RegistryError(f"{_host(self.url)} broke off: {error}") from error
+            raise RegistryBroken(f"{_host(self.url)} broke off: {_words(error)}") from error
         if len(data) > limit:
             raise RegistryError(f"{_host(self.url)} answered with more than {limit >> 10} KiB")
+        if short:
+            raise RegistryBroken(f"{_host(self.url)} broke off {short} bytes before the end of its answer")
         return data
 
 
-def is_local(registry: str) -> bool:
-    """Whether plain HTTP is spoken to it: this machine, or one that PYCOMPOSE_INSECURE_REGISTRIES names."""
-    host = registry.rsplit(":", 1)[0] if not registry.endswith("]") else registry
-    named = os.environ.get("PYCOMPOSE_INSECURE_REGISTRIES", "").replace(",", " ").split()
-    return host in ("localhost", "[::1]") or host.startswith("127.") or registry in named
+class Transport:
+    """The HTTP connections of one task. Safe in several threads; ``close`` it, or let it go.
 
-
-@contextmanager
-def request(
-    method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
-) -> Iterator[Response]:
-    """One request; GET and HEAD follow redirects, and the Authorization header stays with the first host.
-
-    Raises RegistryUnreachable when nobody answers, RegistryTLS, RegistryError.
+    environment: proxies, bundles of authorities, homes. patience: seconds without a byte, after which a host
+    counts as stalled.
     """
-    words, first = dict(headers), urlsplit(url)
-    for _ in range(_REDIRECTS):
-        with _once(method, url, words, body) as response:
-            target = response.headers.get("location", "")
-            if response.status not in (301, 302, 303, 307, 308) or not target:
-                yield response
-                return
-            url = urljoin(url, target)
-            there = urlsplit(url)
-            if there.scheme not in ("http", "https"):
-                raise RegistryError(f"{first.netloc} redirects to {there.scheme}:, which is refused")
-            if (there.scheme, there.netloc) != (first.scheme, first.netloc):
-                words.pop("Authorization", None)
-            if first.scheme == "https" and there.scheme == "http":
-                raise RegistryError(f"{first.netloc} redirects from https to http, which is refused")
-    raise RegistryError(f"{first.netloc} redirects in a circle")
 
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *,
+        known: settings.Settings | None = None,
+        patience: float = 0.0,
+    ) -> None:
+        self._environment = environment
+        self._settings = known or settings.Settings()
+        self._patience = patience or _seconds(environment.get("PYCOMPOSE_REGISTRY_TIMEOUT", "")) or PATIENCE
+        self._idle: Idle = defaultdict(list)
+        self._end = weakref.finalize(self, _close, self._idle)
 
-@contextmanager
-def _once(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Iterator[Response]:
-    parts = urlsplit(url)
-    connection, target = _connection(url)
-    try:
+    def close(self) -> None:
+        """Close the connections that wait for another request."""
+        self._end()
+
+    def scheme(self, endpoint: settings.Endpoint) -> str:
+        """ "https" where TLS is spoken, else "http": for endpoints that leave it open.
+
+        Raises RegistryUnreachable, RegistryTLS.
+        """
+        if endpoint.scheme:
+            return endpoint.scheme
+        url = f"https://{endpoint.host}/"
+        connection, *_ = self._connection(url, verified=endpoint.verified)
         try:
             connection.connect()
-            connection.sock.settimeout(PATIENCE)
-            connection.request(method, target, body=body, headers={"User-Agent": "pycompose", **headers})
-            answer = connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
-            raise _failure(parts.netloc, error) from error
-        found = {name.lower(): value for name, value in answer.getheaders()}
-        yield Response(answer.status, found, answer, url)
-    finally:
-        connection.close()
+            return "https"
+        except ssl.SSLCertVerificationError as error:
+            raise _failure(endpoint.host, error) from error
+        except (ssl.SSLError, ConnectionResetError, BrokenPipeError, TimeoutError, EOFError):
+            return "http"
+        except OSError as error:
+            raise _failure(endpoint.host, error) from error
+        finally:
+            connection.close()
+
+    @contextmanager
+    def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        *,
+        patience: float = 0.0,
+        verified: bool = True,
+    ) -> Iterator[Response]:
+        """One request; GET and HEAD follow redirects, and the Authorization header stays with the first host.
+
+        patience: seconds to wait for the answer, where that takes longer than usual.
+        Raises RegistryUnreachable when nobody answers, RegistryTLS, RegistryBroken, RegistryError.
+        """
+        words, first = dict(headers), urlsplit(url)
+        for _ in range(_REDIRECTS):
+            with self._once(method, url, words, body, patience, verified) as response:
+                target = response.headers.get("location", "")
+                if method not in ("GET", "HEAD") or response.status not in _MOVED or not target:
+                    yield response
+                    return
+                url = urljoin(url, target)
+                if _leads_away(first.netloc, first.scheme, url):
+                    words.pop("Authorization", None)
+        raise RegistryError(f"{first.netloc} redirects in a circle")
+
+    @contextmanager
+    def _once(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        patience: float,
+        verified: bool,
+    ) -> Iterator[Response]:
+        parts = urlsplit(url)
+        words = {"User-Agent": "pycompose", **headers}
+        connection, answer = self._ask(method, url, words, body, patience or self._patience, verified)
+        kept = False
+        try:
+            found = {name.lower(): value for name, value in answer.getheaders()}
+            yield Response(answer.status, found, answer, url)
+            _drain(answer)
+            if answer.isclosed() and connection.sock is not None:
+                self._idle[parts.scheme, parts.netloc].append(connection)
+                kept = True
+        finally:
+            answer.close()
+            if not kept:
+                connection.close()
+
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        patience: float,
+        verified: bool,
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """The answer and its connection: one that waited, or a new one when the host has closed that.
+
+        A PATCH is not said twice: its caller asks first how much of it has arrived.
+        """
+        parts = urlsplit(url)
+        waiting = self._idle[parts.scheme, parts.netloc]
+        while True:
+            used = bool(waiting)
+            connection, target, extra = self._connection(url, verified=verified)
+            if used:
+                try:
+                    connection = waiting.pop()
+                except IndexError:  # another thread was quicker
+                    used = False
+            try:
+                if connection.sock is None:
+                    connection.connect()
+                connection.sock.settimeout(patience)
+                connection.request(method, target, body=body, headers={**headers, **extra})
+                return connection, connection.getresponse()
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                if not used or method == "PATCH" or isinstance(error, TimeoutError):
+                    raise _failure(parts.netloc, error) from error
+            except BaseException:
+                connection.close()
+                raise
+
+    def _connection(
+        self, url: str, *, verified: bool
+    ) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
+        """A connection, by a proxy where one is set, what to ask for on it, headers for the proxy."""
+        parts = urlsplit(url)
+        secure, host = parts.scheme == "https", parts.hostname or ""
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        port = parts.port or (443 if secure else 80)
+        way = urlsplit(proxy(parts.scheme, host, port, self._environment))
+        if way.scheme not in ("", "http"):
+            raise RegistryUnreachable(
+                f"a proxy by {way.scheme}: leads to {parts.netloc}, which is not supported",
+                hint="use a proxy that is spoken to by http:",
+            )
+        if not secure:
+            if not way.scheme:
+                return http.client.HTTPConnection(host, port, timeout=CONNECT), target, {}
+            plain = http.client.HTTPConnection(way.hostname or "", way.port or 80, timeout=CONNECT)
+            return plain, url, _proxy_login(way.netloc)
+        context = trust.context(
+            parts.netloc,
+            self._environment,
+            authority=self._settings.authorities.get(parts.netloc, ""),
+            verified=verified,
+        )
+        if not way.scheme:
+            return http.client.HTTPSConnection(host, port, timeout=CONNECT, context=context), target, {}
+        tunnel = http.client.HTTPSConnection(
+            way.hostname or "", way.port or 80, timeout=CONNECT, context=context
+        )
+        tunnel.set_tunnel(host, port, headers=_proxy_login(way.netloc))
+        return tunnel, target, {}
 
 
-def _connection(url: str) -> tuple[http.client.HTTPConnection, str]:
-    """A connection, by a proxy where one is set, and what to ask for on it."""
-    parts = urlsplit(url)
-    secure, host = parts.scheme == "https", parts.hostname or ""
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    proxy = "" if proxy_bypass(host) else getproxies().get(parts.scheme, "")
-    if not proxy:
-        if secure:
-            return http.client.HTTPSConnection(
-                host, parts.port, timeout=CONNECT, context=_context(parts.netloc)
-            ), target
-        return http.client.HTTPConnection(host, parts.port, timeout=CONNECT), target
-    way = urlsplit(proxy if "//" in proxy else f"http://{proxy}")
-    if not secure:
-        return http.client.HTTPConnection(way.hostname or "", way.port or 80, timeout=CONNECT), url
-    tunnel = http.client.HTTPSConnection(
-        way.hostname or "", way.port or 80, timeout=CONNECT, context=_context(parts.netloc)
+def _proxy_login(netloc: str) -> dict[str, str]:
+    login, at, _ = netloc.rpartition("@")
+    return (
+        {"Proxy-Authorization": "Basic " + base64.b64encode(unquote(login).encode()).decode()} if at else {}
     )
-    tunnel.set_tunnel(host, parts.port or 443)
-    return tunnel, target
 
 
-@lru_cache(maxsize=16)
-def _context(registry: str) -> ssl.SSLContext:
-    """The system's authorities, those the environment names, those of /etc/docker/certs.d/<registry>."""
-    context = ssl.create_default_context()
-    named = [os.environ.get(name, "") for name in (*_BUNDLES, "PYCOMPOSE_EXTRA_CA")]
-    home = Path("/etc/docker/certs.d") / registry
-    for path in (*filter(None, named), *sorted(str(path) for path in home.glob("*.crt"))):
-        if Path(path).is_file():
-            context.load_verify_locations(path)
-    return context
+def _leads_away(host: str, scheme: str, url: str) -> bool:
+    """Whether a redirect goes to another host. Raises RegistryError where it must not be followed."""
+    there = urlsplit(url)
+    if there.scheme not in ("http", "https"):
+        raise RegistryError(f"{host} redirects to {there.scheme}:, which is refused")
+    if scheme == "https" and there.scheme == "http":
+        raise RegistryError(f"{host} redirects from https to http, which is refused")
+    return (there.scheme, there.netloc) != (scheme, host)
+
+
+def _drain(answer: http.client.HTTPResponse) -> None:
+    """Read what little is left of an answer, so that its connection can serve again."""
+    if not answer.isclosed() and answer.length is not None and answer.length <= _SMALL:
+        try:
+            answer.read()
+        except (http.client.HTTPException, OSError):
+            answer.close()
+
+
+def _close(idle: Idle) -> None:
+    for connections in idle.values():
+        while connections:
+            connections.pop().close()
+
+
+def _seconds(text: str) -> float:
+    try:
+        return max(float(text), 0.0)
+    except ValueError:
+        return 0.0
 
 
 def _failure(host: str, error: Exception) -> RegistryError:
     if isinstance(error, ssl.SSLCertVerificationError):
         return RegistryTLS(
             f"the certificate of {host} is not trusted: {error.verify_message}",
-            hint="name the authority's file in SSL_CERT_FILE or PYCOMPOSE_EXTRA_CA",
+            hint=f"put the authority's certificate into /etc/docker/certs.d/{host}/ca.crt, "
+            "or name its file in SSL_CERT_FILE",
         )
     if isinstance(error, ssl.SSLError):
-        return RegistryTLS(f"{host} does not speak TLS as expected: {error.reason or error}")
+        plain = error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
+        hint = f"if it speaks plain HTTP, name it in PYCOMPOSE_INSECURE_REGISTRIES: {host}" if plain else ""
+        return RegistryTLS(f"{host} does not speak TLS as expected: {error.reason or error}", hint=hint)
     if isinstance(error, socket.gaierror):
-        return RegistryUnreachable(f"{host} cannot be found: {error.strerror}", hint="is there a network?")
+        return RegistryUnreachable(
+            f"the registry {host} cannot be found: {error.strerror}",
+            hint="is its name right, and is there a network?",
+        )
     if isinstance(error, TimeoutError):
         return RegistryUnreachable(
-            f"{host} does not answer", hint="is there a network, or a proxy to be set?"
+            f"the registry {host} does not answer", hint="is there a network, or a proxy to be set?"
         )
     if isinstance(error, OSError) and error.errno in _DEAD:
-        return RegistryUnreachable(f"{host} cannot be reached: {error.strerror}")
+        return RegistryUnreachable(f"the registry {host} cannot be reached: {error.strerror}")
     if isinstance(error, OSError) and str(error).startswith("Tunnel connection failed"):
         return RegistryUnreachable(f"the proxy does not lead to {host}: {str(error).partition(': ')[2]}")
-    return RegistryError(f"{host} broke off: {error or type(error).__name__}")
+    return RegistryBroken(f"{host} broke off: {_words(error)}")
 
 
-_DEAD = (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.ENETDOWN)
+def _words(error: Exception) -> str:
+    return "it stalls" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
 
 
 def _host(url: str) -> str:

@@ -9,7 +9,7 @@ import io
 import json
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,13 +48,21 @@ class Content:
     seen: list[tuple[str, str, str]] = field(default_factory=list)
     port: int = 0
 
-    def add(self, tag: str, *layers: dict[str, bytes], kind: str = MANIFEST, lie: str = "") -> str:
+    def add(
+        self,
+        tag: str,
+        *layers: dict[str, bytes],
+        kind: str = MANIFEST,
+        lie: str = "",
+        machine: str = "amd64",
+        pack: Callable[[bytes], bytes] = lambda data: gzip.compress(data, mtime=0),
+    ) -> str:
         """Make an image of these layers; gives the digest of its manifest."""
         plain = [tar_of(files) for files in layers]
-        packed = [gzip.compress(data, mtime=0) for data in plain]
+        packed = [pack(data) for data in plain]
         diffs = [digest(data) for data in plain]
         config: dict[str, Any] = {
-            "architecture": "amd64",
+            "architecture": machine,
             "os": "linux",
             "config": {"Cmd": ["sh"], "Env": ["A=b"]},
         }

@@ -7,14 +7,14 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from image_registry import DOCKER, Content, serving
+from image_registry import DOCKER, Content, digest, serving
 
 from runtime.errors import ImageError, ImageNotFound, RegistryError
-from runtime.image import registry
 from runtime.image.errors import (
     DigestMismatch,
     InvalidImage,
@@ -22,16 +22,14 @@ from runtime.image.errors import (
     RegistryRateLimited,
     RegistryUnreachable,
 )
+from runtime.image.manifest import Image
 from runtime.image.progress import Progress
-from runtime.image.pull import pull
+from runtime.image.pull import pull as pull_patiently
 from runtime.image.store import Store
 
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(
-        registry.Registry.__init__, "__kwdefaults__", {"environment": None, "sleep": lambda _: None}
-    )
     for name in (
         "http_proxy",
         "HTTP_PROXY",
@@ -42,6 +40,10 @@ def quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def pull(store: Store, reference: str, **words: Any) -> Image:
+    return pull_patiently(store, reference, sleep=lambda _: None, **words)
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ def test_an_image_is_pulled_with_all_its_layers(server: Content, store: Store) -
     assert [sorted(p.name for p in layer.iterdir()) for layer in image.layers] == [["a"], ["b"]]
     assert image.config.cmd == ("sh",)
     assert image.references == (f"127.0.0.1:{server.port}/x:1",)
-    assert {event.text for event in heard} == {"Downloading", "Unpacking", "Done"}
+    assert {event.text for event in heard} == {"Waiting", "Downloading", "Unpacking", "Done"}
     assert store.resolve(f"127.0.0.1:{server.port}/x:1").id == image.id
 
 
@@ -86,7 +88,7 @@ def test_what_is_there_is_not_fetched_again(server: Content, store: Store) -> No
 
 
 def test_an_index_is_read_by_platform(server: Content, store: Store) -> None:
-    amd, arm = server.add("a", {"a": b"amd"}), server.add("b", {"a": b"arm"})
+    amd, arm = server.add("a", {"a": b"amd"}), server.add("b", {"a": b"arm"}, machine="arm64")
     server.index("1", linux_amd64=amd, linux_arm64=arm)
     image = pull(store, f"127.0.0.1:{server.port}/x:1", platform="linux/arm64")
     assert (image.layers[0] / "a").read_bytes() == b"arm"
@@ -198,7 +200,7 @@ def test_a_manifest_of_another_digest_is_refused(server: Content, store: Store) 
     "text", [b"", b"[]", b"{}", b"nonsense", b'{"layers":1}', b'{"layers":[{}],"config":{}}']
 )
 def test_a_malformed_manifest_is_refused(server: Content, store: Store, text: bytes) -> None:
-    server.manifests["1"] = ("x", text or b" ")
+    server.manifests["1"] = server.manifests[digest(text or b" ")] = ("x", text or b" ")
     with pytest.raises(InvalidImage):
         pull(store, f"127.0.0.1:{server.port}/x:1")
 

@@ -16,7 +16,7 @@ from compose.errors import FileInvalid, Where
 from compose.load.interpolate import BadSyntax, Plain, substitute
 
 _KEY = re.compile(r"[ \t]*(?:export[ \t]+)?([^\s=:#'\"][^\s=:]*)[ \t]*(?:([=:])[ \t]*)?")
-_COMMENT = re.compile(r"[ \t]+#.*")
+_COMMENT = re.compile(r"\s+#.*")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 
 
@@ -34,7 +34,7 @@ def parse(
     lines:       filled with the line of every name.
     Raises FileInvalid with the line for what is no assignment.
     """
-    reader = _Reader(text.removeprefix("\ufeff").replace("\r\n", "\n"), file, environment, earlier or {})
+    reader = _Reader(text.removeprefix("\ufeff"), file, environment, earlier or {})
     while reader.step():
         pass
     if lines is not None:
@@ -46,13 +46,14 @@ def parse(
 def raw(text: str, file: str, environment: Mapping[str, str]) -> dict[str, str | None]:
     """Read ``format: raw``: everything behind the first ``=`` counts, verbatim."""
     values: dict[str, str | None] = {}
-    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
+    for number, whole in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        line = whole.removesuffix("\r").lstrip()
+        if not line or line.startswith("#"):
             continue
         name, equals, value = line.partition("=")
-        if not name.strip() or " " in name.strip():
-            raise FileInvalid(f"'{name.strip()}' is not the name of a variable", where=Where(file, number))
-        values[name.strip()] = value if equals else environment.get(name.strip())
+        if not name or re.search(r"\s", name):
+            raise FileInvalid(f"'{name}' is not the name of a variable", where=Where(file, number))
+        values[name] = value if equals else environment.get(name)
     return values
 
 
@@ -81,7 +82,7 @@ class _Reader:
         if match is None:
             self._fail("no 'NAME=value' here")
         name, sign = match[1], match[2]
-        if not re.fullmatch(r"[A-Za-z0-9_.\-\[\]]+", name):
+        if not re.fullmatch(r"[\w.\-\[\]]+", name):
             self._fail(f"unexpected character in variable name '{name}'")
         self.starts[name] = match.start(1)
         self._index = match.end()
@@ -99,7 +100,7 @@ class _Reader:
     def _value(self) -> str:
         quote = self.text[self._index : self._index + 1]
         if quote not in ("'", '"') or not quote:
-            return self._expand(_COMMENT.sub("", " " + self._line()).strip())
+            return self._expand(_COMMENT.sub("", self._line()).strip())
         return self._quoted(quote)
 
     def _line(self) -> str:
@@ -119,11 +120,7 @@ class _Reader:
         body = self.text[start:end]
         self._index = end + 1
         value = body.replace("\\'", "'") if quote == "'" else self._expand(_unescaped(body))
-        rest = self._line().strip()
-        if rest and not rest.startswith("#"):
-            self._index = end
-            self._fail(f"unexpected text '{rest[:40]}' behind the closing quote")
-        return value
+        return value  # what follows on the line is read as if it stood on the next
 
     def _expand(self, text: str) -> str:
         if "$" not in text:

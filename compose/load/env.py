@@ -32,7 +32,8 @@ def merge_env_files(
                 entries = Seq((_absolute(one, base), at) for one, at in entries.placed())
                 where = service.at.get(key)
                 own = {k: str(v) for k, v in (service.get(target) or {}).items() if v is not None}
-                known = {**own, **environment}  # what a line may refer to: the service's values as well
+                # what a line may refer to; label files know each other only
+                known = {**own, **environment} if key == "env_file" else {}
                 values = _read_all(entries, (name, key), where, known, reader, cwd, notes)
                 service.put(target, _under(values, service.get(target)), service.at.get(target) or where)
 
@@ -80,6 +81,7 @@ def _read_all(
         try:
             lines: dict[str, int] = {}
             found = _read(details, values, environment, reader, cwd, lines)
+            found = {name: value for name, value in found.items() if value is not None}
             values |= found
             target, file = _TARGETS[key], shown(details["path"], cwd)
             notes.from_files += [

@@ -21,11 +21,11 @@ from schemas.frozen import dataclass
 
 __all__ = ["LoadRequest", "Reader", "Source", "discover", "normal_name", "shown"]
 
-NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
-_OVERRIDES = {
-    "compose": ("compose.override.yaml", "compose.override.yml"),
-    "docker-compose": ("docker-compose.override.yaml", "docker-compose.override.yml"),
-}
+NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+_OVERRIDES = (
+    "compose.override.yml", "compose.override.yaml", "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,11 @@ def discover(request: LoadRequest, reader: Reader) -> Source:
     warnings: list[str] = []
     where: dict[str, Where] = {}
     first = _directory(request, files)
-    complete(environment, env_files or _default_env(first, environment, reader), reader, request.cwd, where)
+    # at first for COMPOSE_ variables only: they decide which directory and which .env it will be
+    early = dict(environment)
+    complete(early, env_files or _default_env(first, environment, reader), reader, request.cwd, where)
+    environment |= {name: value for name, value in early.items() if name.startswith("COMPOSE_")}
+    where = {name: at for name, at in where.items() if name in environment}
     if not files:
         separator = environment.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
         listed = _split(environment.get("COMPOSE_FILE", ""), separator)
@@ -109,7 +113,7 @@ def _profiles(text: str) -> tuple[str, ...]:
 def _directory(request: LoadRequest, files: tuple[str, ...]) -> str:
     if request.project_directory:
         return _absolute(request.cwd, request.project_directory)
-    return str(Path(files[0]).parent) if files and files[0] != "-" else request.cwd
+    return next((str(Path(file).parent) for file in files if file != "-"), request.cwd)
 
 
 def _search(start: str, reader: Reader, warnings: list[str]) -> tuple[str, ...]:
@@ -120,8 +124,7 @@ def _search(start: str, reader: Reader, warnings: list[str]) -> tuple[str, ...]:
             continue
         if len(found) > 1:
             warnings.append(f"found several Compose files, {', '.join(found)}: using {folder / found[0]}")
-        overrides = _OVERRIDES[found[0].partition(".")[0]]
-        extra = [name for name in overrides if reader.exists(str(folder / name))]
+        extra = [name for name in _OVERRIDES if reader.exists(str(folder / name))]
         if len(extra) > 1:
             warnings.append(f"found several override files, {', '.join(extra)}: using {folder / extra[0]}")
         return tuple(str(folder / name) for name in (found[0], *extra[:1]))

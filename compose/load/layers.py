@@ -16,7 +16,7 @@ from typing import Any
 from compose.errors import ComposeError, FileInvalid, Where
 from compose.load import files
 from compose.load.forms import Base, listed
-from compose.load.interpolate import Scope, interpolate
+from compose.load.interpolate import BadSyntax, Plain, Scope, interpolate, substitute
 from compose.load.long import cut_commands, long_form
 from compose.load.merge import clean, merge
 from compose.load.parse import parse
@@ -83,6 +83,8 @@ class Assembler:
         """Read ``paths`` in order, the later over the earlier."""
         tree = Map()
         documents = [(document, path) for path in paths for document in self._documents(path)]
+        if not self._chain:
+            self._name([document for document, _ in documents])
         for document, path in documents:
             alone = len(documents) == 1 and "include" not in document
             layer = self._layer(document, path, tree, alone=alone)
@@ -93,6 +95,18 @@ class Assembler:
         elif self._chain:
             self._resolve_lists(tree)
         return tree
+
+    def _name(self, documents: Sequence[Map]) -> None:
+        """``COMPOSE_PROJECT_NAME`` can be used in every file, wherever the name comes from."""
+        if self._scope.environment.get("COMPOSE_PROJECT_NAME"):
+            return
+        names = [written for one in documents if isinstance(written := one.get("name"), str) and written]
+        try:
+            name = substitute(names[-1], Plain(self._scope.environment)) if names else ""
+        except BadSyntax:
+            name = ""  # told where the name is read
+        name = name or files.normal_name(Path(self._directory).name)
+        self._scope.environment = {**self._scope.environment, "COMPOSE_PROJECT_NAME": name}
 
     def _resolve_lists(self, tree: Map) -> None:
         """The names without value of an included project have to take them now, from its own env file."""
@@ -239,6 +253,12 @@ class Assembler:
             named = listed(details.get("path") if isinstance(entry, Map) else entry)
             if remote := next((one for one in named if _REMOTE.match(str(one))), ""):
                 self._notes.problems.note(_not_local("include", remote, where))
+                continue
+            if not named:
+                error = FileInvalid(
+                    "an entry of 'include' names no file", hint="give its 'path'", where=where
+                )
+                self._notes.problems.note(error)
                 continue
             paths = [base.path(one) for one in named]
             if path in paths or set(paths) & set(self._chain):

@@ -97,7 +97,7 @@ def _read_regular(path: str) -> bytes:
     with open(descriptor, "rb") as file:
         if Path(path).is_dir():
             raise IsADirectoryError(21, "it is a directory")
-        if not Path(path).is_file() and not path.startswith("/dev/fd/"):
+        if not Path(path).is_file() and not path.startswith("/dev/fd/") and path != "/dev/null":
             raise OSError(22, "it is not a regular file")
         return file.read()
 

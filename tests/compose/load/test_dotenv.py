@@ -16,7 +16,8 @@ from compose.load.dotenv import parse, raw
         ("A = spaced  # comment", {"A": "spaced"}),
         ("A=a#b", {"A": "a#b"}),
         ("A=", {"A": ""}),
-        ("A= # only a comment", {"A": ""}),
+        ("A= # no comment", {"A": "# no comment"}),
+        ("A='x' B=y", {"A": "x", "B": "y"}),
         ("A: colon", {"A": "colon"}),
         ("A='$B \\n'", {"A": "$B \\n"}),
         ('A="line\\nnext \\"q\\" \\$B"', {"A": 'line\nnext "q" $B'}),
@@ -36,7 +37,7 @@ def test_an_env_file_is_read(text: str, expected: dict[str, str | None]) -> None
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("A=1\nB C", 2), ("A='x\ny", 1), ("=x", 1), ("A='x' y", 1), ("A=1\n\n%=2", 3)],
+    [("A=1\nB C", 2), ("A='x\ny", 1), ("=x", 1), ("A=1\n\n%=2", 3)],
 )
 def test_a_bad_line_is_an_error_with_its_number(text: str, line: int) -> None:
     with pytest.raises(FileInvalid) as caught:

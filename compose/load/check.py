@@ -25,11 +25,25 @@ def check(tree: Map, disabled: Collection[str], problems: Problems) -> None:
     """Note every inconsistency of the project in ``problems``, but for what follows from those there."""
     for name in tree.get("services") or ():
         _Service(tree, name, disabled, problems).check()
+    _container_names(tree, problems)
     for key, entry in (tree.get("volumes") or Map()).items():
         _external(tree, key, entry or Map(), problems)
     for section in ("configs", "secrets"):
         for key, entry in (tree.get(section) or Map()).items():
             _file_object(tree, section, key, entry or Map(), problems)
+
+
+def _container_names(tree: Map, problems: Problems) -> None:
+    """No two active services give their container the same name."""
+    taken: dict[str, str] = {}
+    for name, service in (tree.get("services") or {}).items():
+        wanted = service.get("container_name")
+        if wanted and wanted in taken:
+            message = f"service '{name}' has the container name '{wanted}', as has service '{taken[wanted]}'"
+            path = ("services", name, "container_name")
+            problems.add(message, path, place(tree, path))
+        elif wanted:
+            taken[wanted] = name
 
 
 class _Service:

@@ -63,11 +63,13 @@ def discover(request: LoadRequest, reader: Reader) -> Source:
     warnings: list[str] = []
     where: dict[str, Where] = {}
     first = _directory(request, files)
-    # at first for COMPOSE_ variables only: they decide which directory and which .env it will be
-    early = dict(environment)
-    complete(early, env_files or _default_env(first, environment, reader), reader, request.cwd, where)
-    environment |= {name: value for name, value in early.items() if name.startswith("COMPOSE_")}
-    where = {name: at for name, at in where.items() if name in environment}
+    # twice: a COMPOSE_ variable in .env may say that .env is not to be read
+    early, places = dict(environment), dict[str, Where]()
+    complete(early, env_files or _default_env(first, environment, reader), reader, request.cwd, places)
+    steering = {name: value for name, value in early.items() if name.startswith("COMPOSE_")}
+    where |= {name: at for name, at in places.items() if name in steering}
+    environment |= steering
+    complete(environment, env_files or _default_env(first, environment, reader), reader, request.cwd, where)
     if not files:
         separator = environment.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
         listed = _split(environment.get("COMPOSE_FILE", ""), separator)

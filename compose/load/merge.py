@@ -70,8 +70,8 @@ def _values(base: Any, over: Any, path: tuple[str, ...], raw: bool) -> Any:
         return _maps(base, over, path, raw)
     if isinstance(base, Seq) and isinstance(over, Seq) and not _replaced(path):
         return unique(Seq([*base.placed(), *clean(over, path).placed()]), path)
-    if over is None and isinstance(base, Map | Seq) and not _replaced(path):
-        return base
+    if over is None and not _replaced(path) and path[-2:-1] not in _PAIRS:
+        return base  # what is empty changes nothing, but for a variable that is to be inherited
     return clean(over, path)
 
 
@@ -103,6 +103,9 @@ def unique(value: Any, path: tuple[str, ...]) -> Any:
     return result
 
 
+_PAIRS = frozenset(
+    (key,) for key in ("additional_contexts", "annotations", "args", "environment", "labels", "sysctls")
+)
 _SEQUENCES = frozenset({
     "annotations", "args", "additional_contexts", "dns", "dns_opt", "dns_search", "environment",
     "extra_hosts", "labels", "sysctls", "tmpfs",

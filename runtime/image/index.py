@@ -190,6 +190,21 @@ class Index:
             db.execute("DELETE FROM steps WHERE diff_id = ?", (diff_id,))
             db.execute("DELETE FROM compressed WHERE diff_id = ?", (diff_id,))
 
+    def compressed_of(self, diff_id: str) -> list[tuple[str, str, int]]:
+        """The known compressed forms of a layer as (digest, media type, size)."""
+        with self._open(write=False) as db:
+            return db.execute(
+                "SELECT digest, media_type, size FROM compressed WHERE diff_id = ? ORDER BY digest",
+                (diff_id,),
+            ).fetchall()
+
+    def named_at(self, name: str) -> float:
+        """When ``name``, in full spelling, was last given to an image or looked up in its registry; 0 for
+        never."""
+        with self._open(write=False) as db:
+            row = db.execute("SELECT at FROM refs WHERE name = ?", (name,)).fetchone()
+        return float(row[0]) if row else 0.0
+
     def put_compressed(self, digest: str, diff_id: str, media_type: str, size: int) -> None:
         """Remember that the blob ``digest`` is the compressed form of ``diff_id``."""
         with self._open(write=True) as db:

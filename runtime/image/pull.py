@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from pathlib import Path
 
 from runtime.errors import ImageError, ImageNotFound, RegistryError
 from runtime.image import layer, settings
@@ -255,9 +256,16 @@ class _Fetch:
                 _exhaust(data)  # when the registry lied, its digest tells better than what came of it
                 raise
             _exhaust(data)
-            self.store.commit_layer(work / "diff", diff, size=made.size)
+            blob = None if made.exact else self._again(registry, entry, work / "blob")
+            self.store.commit_layer(work / "diff", diff, size=made.size, blob=blob)
             self.store.index.put_compressed(entry.digest, diff, entry.media_type, entry.size)
             self._say(entry, "Done")
+
+    def _again(self, registry: Registry, entry: Descriptor, target: Path) -> Path:
+        """The few layers whose stream cannot be put together again are fetched once more, to be kept."""
+        with target.open("wb") as out:
+            out.writelines(registry.stream(entry))
+        return target
 
     def _metered(self, chunks: Iterator[bytes], entry: Descriptor, stop: threading.Event) -> Iterator[bytes]:
         have, tell = 0, _Meter(self._say, entry)

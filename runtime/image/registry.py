@@ -149,12 +149,14 @@ class Registry:
         except ImageNotFound as error:
             if not self.reference.tag:
                 raise
-            tags: list[str] = []
-            with suppress(RegistryError, ImageNotFound):
+            tags, code = [], ""
+            try:
                 tags = self.tags()
-            if not tags:
-                raise
-            raise refusal.missing(self.host, self.reference, "manifest", tags=tags) from error
+            except ImageNotFound:
+                code = "NAME_UNKNOWN"
+            except RegistryError:
+                raise error from None
+            raise refusal.missing(self.host, self.reference, "manifest", code=code, tags=tags) from error
 
     # --- blobs
 
@@ -262,7 +264,8 @@ class Registry:
         """One request, with a token if one is wanted, repeated while the registry is busy or breaks off.
 
         place: below the repository, or a whole URL. use: makes the result out of the answer; what it raises
-        is raised, but RegistryBroken counts as one more failed attempt. patience: see transport.
+        is raised, but RegistryBroken counts as one more failed attempt. patience: see transport. attempts:
+        not for 429, where nothing was taken in.
         """
         attempt = 0
         while True:
@@ -272,7 +275,7 @@ class Registry:
                     return use(response)
             except _Busy as busy:
                 wait = refusal.patience(busy.headers, attempt - 1)
-                if attempt >= attempts or wait is None:
+                if wait is None or attempt >= (ATTEMPTS if busy.early else attempts):
                     raise busy.error from None
             except (RegistryBroken, RegistryUnreachable) as error:
                 if isinstance(error, RegistryUnreachable) and not self._answered:
@@ -310,7 +313,7 @@ class Registry:
                 challenge = response.headers.get("www-authenticate", "")
                 if response.status != 401 or not challenge or again or not ours or _moved(url, response.url):
                     if _is_busy(response.status):
-                        raise _Busy(response.headers, self._refusal(response, "it"))
+                        raise _Busy(response, self._refusal(response, "it"))
                     yield response
                     return
             self._access.renew(challenge, header)
@@ -339,9 +342,10 @@ class Registry:
 class _Busy(Exception):
     """429 or 5xx: worth another attempt, with the error to raise when there is none."""
 
-    def __init__(self, headers: Mapping[str, str], error: RegistryError | ImageNotFound) -> None:
+    def __init__(self, response: Response, error: RegistryError | ImageNotFound) -> None:
         super().__init__()
-        self.headers, self.error = headers, error
+        self.headers, self.error = response.headers, error
+        self.early = response.status == 429
 
 
 def _is_busy(status: int) -> bool:

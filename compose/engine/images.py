@@ -191,7 +191,7 @@ def build_spec(
         pull=told.pull or flags.pull,
         pull_policy=flags.assemble,
         secrets={(mount.target or mount.source): _secret(project, mount.source) for mount in told.secrets},
-        ssh=environment.get("SSH_AUTH_SOCK", "") if told.ssh else "",
+        ssh={"default": environment["SSH_AUTH_SOCK"]} if told.ssh and "SSH_AUTH_SOCK" in environment else {},
         extra_hosts=tuple(text.replace("=", ":", 1) for text in told.extra_hosts),
         shm_size=told.shm_size,
         ulimits=tuple(Ulimit(name=n, soft=u.soft, hard=u.hard) for n, u in told.ulimits.items()),

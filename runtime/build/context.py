@@ -1,13 +1,12 @@
 """Where COPY takes files from: a directory of the host, or the files of an image or stage.
 
 Comes in:  a directory and its ignore rules, or a View of layers; source names with wildcards.
-Goes out:  Item values in order: what is to be copied, to which relative name; and their digest.
+Goes out:  Item values in order: what is to be copied, to which relative name; and what each file is.
 Not here:  writing (copy), the rules themselves (image.dockerfile.ignore).
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import posixpath
 import stat
@@ -15,13 +14,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from runtime.build.digests import Digests
 from runtime.errors import BuildFailed
 from runtime.image.dockerfile import ignore
 from runtime.image.dockerfile.errors import DockerfileInvalid
 from runtime.image.view import View
 from schemas.frozen import dataclass
 
-_SMALL = 1 << 20
+_ATTRIBUTES = ("trusted.overlay.", "user.overlay.", "security.selinux", "system.posix_acl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Item:
     it."""
 
     path: str
-    host: Path
+    host: str
     info: os.stat_result
 
     def is_dir(self) -> bool:
@@ -39,9 +39,11 @@ class Item:
 
 
 class Source(Protocol):
-    """Something that COPY can read. owners: whether the files' owners mean anything."""
+    """Something that COPY can read. owners: whether the files' owners mean anything; plain: whether all of it
+    lies in one directory of the host as it is to be seen."""
 
     owners: bool
+    plain: bool
 
     def find(self, path: str) -> Item | None:
         """The file of that name, links followed inside the source; None when missing or ignored."""
@@ -60,6 +62,7 @@ class Directory:
     def __init__(self, root: Path, rules: ignore.Ignore | None = None) -> None:
         self._view = View([root])
         self._rules = rules or ignore.Ignore()
+        self.plain = rules is None
 
     def find(self, path: str) -> Item | None:
         found = self._view.find(path)
@@ -68,7 +71,7 @@ class Directory:
             return None
         if name and found.is_dir() and self._rules.prunes(name):
             return None
-        return Item(found.path.lstrip("/"), found.host, found.info)
+        return Item(found.path.lstrip("/"), str(found.host), found.info)
 
     def children(self, item: Item) -> Iterator[Item]:
         with os.scandir(item.host) as entries:
@@ -79,26 +82,27 @@ class Directory:
                 entry.is_dir(follow_symlinks=False) and not self._rules.prunes(path)
             ):
                 continue
-            yield Item(path, Path(entry.path), entry.stat(follow_symlinks=False))
+            yield Item(path, entry.path, entry.stat(follow_symlinks=False))
 
 
 class Files:
     """The files of an image or stage."""
 
     owners = True
+    plain = False
 
     def __init__(self, layers: Sequence[Path]) -> None:
         self._view = View(layers)
 
     def find(self, path: str) -> Item | None:
         found = self._view.find(path)
-        return Item(found.path.lstrip("/"), found.host, found.info) if found else None
+        return Item(found.path.lstrip("/"), str(found.host), found.info) if found else None
 
     def children(self, item: Item) -> Iterator[Item]:
         directory = self._view.find("/" + item.path, follow=False)
         if directory is not None:
             for _, found in self._view.entries(directory):
-                yield Item(found.path.lstrip("/"), found.host, found.info)
+                yield Item(found.path.lstrip("/"), str(found.host), found.info)
 
 
 def matches(source: Source, pattern: str) -> list[Item]:
@@ -151,27 +155,34 @@ def _below(source: Source, item: Item, above: str, rules: ignore.Ignore | None) 
             yield from _below(source, child, name, rules)
 
 
-def digest(source: Source, items: Sequence[Item], exclude: Sequence[str] = ()) -> str:
-    """One digest over names, kinds, modes, owners and content of ``items``; times do not count."""
-    state = hashlib.sha256()
+def contents(
+    source: Source, items: Sequence[Item], exclude: Sequence[str], digests: Digests
+) -> list[tuple[str, str]]:
+    """What a step reads: each file's path and, in one text, mode, owner and content; times do not count."""
+    found = []
     for item in items:
         for name, inner in walk(source, item, exclude):
-            owner = (inner.info.st_uid, inner.info.st_gid) if source.owners else (0, 0)
-            line = (item.path, name, inner.info.st_mode, *owner, _content(inner))
-            state.update(repr(line).encode("utf-8", "surrogateescape"))
-    return state.hexdigest()
+            info = inner.info
+            owner = f"{info.st_uid}:{info.st_gid}{_attributes(inner.host)}" if source.owners else "-"
+            path = f"{item.path}/{name}" if name and item.path else name or item.path
+            found.append((path, f"{info.st_mode:o} {owner} {_content(inner, digests)}"))
+    return found
 
 
-def _content(item: Item) -> str:
+def _content(item: Item, digests: Digests) -> str:
     mode = item.info.st_mode
-    if stat.S_ISLNK(mode):
-        return os.fspath(item.host.readlink())
     if stat.S_ISREG(mode):
-        with open(item.host, "rb", buffering=0) as data:
-            if item.info.st_size > _SMALL:
-                return hashlib.file_digest(data, "sha256").hexdigest()
-            return hashlib.sha256(data.read()).hexdigest()
-    return str(item.info.st_rdev) if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else ""
+        return digests.of(item.host, item.info)
+    if stat.S_ISLNK(mode):
+        return os.fspath(Path(item.host).readlink()).replace(" ", "\0").replace("\n", "\0\0")
+    return str(item.info.st_rdev) if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else "-"
+
+
+def _attributes(path: str) -> str:
+    """Extended attributes that COPY takes along, such as capabilities of a program."""
+    names = [name for name in os.listxattr(path, follow_symlinks=False) if not name.startswith(_ATTRIBUTES)]
+    values = [f",{name}={os.getxattr(path, name, follow_symlinks=False).hex()}" for name in sorted(names)]
+    return "".join(values)
 
 
 def open_directory(root: Path, dockerfile: str) -> Directory:

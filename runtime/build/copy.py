@@ -13,37 +13,41 @@ import posixpath
 import re
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from runtime.build.context import Item, Source, walk
+from runtime.build.unpacking import extract, is_archive
 from runtime.errors import BuildFailed
-from runtime.image import tar
-from runtime.image.compress import CHUNK, decompress
-from runtime.image.unpack import Unpacker
+from runtime.image.compress import CHUNK
 from runtime.image.view import View
 from schemas.frozen import dataclass
-
-ARCHIVES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     """How to copy. owner: (uid, gid) or None for the source's own; mode: as ``--chmod`` wrote it, "" to
-    keep."""
+    keep; link: hard links instead of copies, for what nobody will write to."""
 
     owner: tuple[int, int] | None = (0, 0)
     mode: str = ""
     parents: bool = False
     exclude: tuple[str, ...] = ()
     unpack: bool = False
+    link: bool = False
 
 
 class Layer:
-    """A new layer at ``root`` on top of ``below``: makes parents as they are below, then files."""
+    """A new layer at ``root`` on top of ``below``: makes parents as they are below, then files.
 
-    def __init__(self, root: Path, below: View) -> None:
-        self.root, self.below = root, below
+    known: uid, gid and mode of directories that will be there, though not in ``below``.
+    """
+
+    def __init__(
+        self, root: Path, below: View, known: Mapping[str, tuple[int, int, int]] = MappingProxyType({})
+    ) -> None:
+        self.root, self.below, self._known = root, below, known
         self._made: dict[str, Path] = {}
         root.mkdir(mode=0o755, exist_ok=True)
         root.chmod(0o755)
@@ -68,9 +72,13 @@ class Layer:
                 continue
             if host.exists() or host.is_symlink():
                 raise BuildFailed(f"'{path}' is a file, not a directory")
-            found = self.below.find("/" + "/".join(parts[: n + 1]), follow=False)
+            here = "/" + "/".join(parts[: n + 1])
+            found = self.below.find(here, follow=False)
             host.mkdir()
-            if found is None:
+            if here in self._known:
+                uid, gid, bits = self._known[here]
+                _own(host, (uid, gid), bits)
+            elif found is None:
                 _own(host, owner, mode)
             elif not found.is_dir():
                 raise BuildFailed(f"'{path}' is a file, not a directory")
@@ -100,10 +108,10 @@ def copy(
         target = destination
         if wish.parents:
             target = posixpath.join(destination, item.path)
-        elif not item.is_dir() and into and not (wish.unpack and is_archive(item)):
+        elif not item.is_dir() and into and not (wish.unpack and is_archive(item.host, item.info)):
             target = posixpath.join(destination, posixpath.basename(item.path))
-        if wish.unpack and is_archive(item):
-            extract(layer, item.host, target, wish)
+        if wish.unpack and is_archive(item.host, item.info):
+            extract(item.host, layer.directory(target))
         else:
             _copy_one(layer, source, item, target, wish)
 
@@ -134,11 +142,14 @@ def _write(item: Item, target: Path, wish: Wish, links: dict[tuple[int, int], Pa
     if stat.S_ISREG(mode) and item.info.st_nlink > 1 and key in links:
         os.link(links[key], target)
         return
+    if stat.S_ISREG(mode) and wish.link:
+        os.link(item.host, target, follow_symlinks=False)
+        return
     if stat.S_ISREG(mode):
         _copy_data(item, target)
         links[key] = target
     elif stat.S_ISLNK(mode):
-        target.symlink_to(item.host.readlink())
+        target.symlink_to(Path(item.host).readlink())
     elif stat.S_ISSOCK(mode):
         return
     else:
@@ -179,7 +190,7 @@ def _dress(target: Path, item: Item, wish: Wish) -> None:
     os.utime(target, ns=(item.info.st_mtime_ns, item.info.st_mtime_ns), follow_symlinks=False)
 
 
-def _copy_attributes(source: Path, target: Path) -> None:
+def _copy_attributes(source: str, target: Path) -> None:
     for name in os.listxattr(source):
         if not name.startswith(("trusted.overlay.", "user.overlay.", "security.selinux")):
             os.setxattr(target, name, os.getxattr(source, name))
@@ -221,32 +232,3 @@ def _symbolic(who: str, operator: str, letters: str, mode: int, *, directory: bo
     if operator == "=":
         return mode & ~sum(7 << shift[one] for one in who) | bits
     return mode | bits if operator == "+" else mode & ~bits
-
-
-def is_archive(item: Item) -> bool:
-    """Whether ADD unpacks it: a tar archive, plain or compressed, by its content and not its name."""
-    if not stat.S_ISREG(item.info.st_mode) or item.info.st_size < tar.BLOCK // 8:
-        return False
-    with item.host.open("rb") as data:
-        first = data.read(tar.BLOCK)
-    if first[257:262] == b"ustar":
-        return True
-    if not first.startswith(ARCHIVES):
-        return False
-    try:
-        with item.host.open("rb") as data:
-            return next(decompress(iter(lambda: data.read(CHUNK), b"")), b"")[257:262] == b"ustar"
-    except BuildFailed:
-        raise
-    except Exception:  # whatever a decoder says of such a file: it is no archive, so it is copied as it is
-        return False
-
-
-def extract(layer: Layer, archive: Path, target: str, wish: Wish) -> None:
-    """Unpack a local archive to the directory ``target``, with the archive's own owners. Raises
-    InvalidImage."""
-    root = layer.directory(target)
-    with archive.open("rb") as data, Unpacker(root, whiteouts=False) as unpacker:
-        reader = tar.Reader(decompress(iter(lambda: data.read(CHUNK), b"")))
-        for entry in reader:
-            unpacker.put(entry, reader.content())

@@ -8,16 +8,21 @@ Source: Dockerfile reference, section RUN --mount.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
-import stat
+import re
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.build.agents import Agents, relay
 from runtime.build.context import Item, Source
 from runtime.build.copy import Layer, Wish, copy
+from runtime.build.digests import filesystem
 from runtime.build.spec import Secret
 from runtime.errors import BuildFailed
 from runtime.image.dockerfile.errors import DockerfileInvalid
@@ -70,21 +75,90 @@ def read(text: str, expand: Callable[[str], str], line: int) -> Wanted:
         raise DockerfileInvalid(f"--mount=type={kind} needs a target", line=line)
     if values.get("sharing", "shared") not in ("shared", "private", "locked"):
         raise DockerfileInvalid("sharing is shared, private or locked", line=line)
+    for key, form in (("uid", r"\d+"), ("gid", r"\d+"), ("mode", r"0?[0-7]{1,4}")):
+        if key in values and not re.fullmatch(form, values[key]):
+            raise DockerfileInvalid(f"--mount={key}={values[key]} is not a number", line=line)
     return Wanted(kind, values)
+
+
+class Passing:
+    """Where what only one RUN sees is put: on disk, or in memory for what must never be written to one.
+
+    wanted: the directory in memory to take if it is one.
+    """
+
+    def __init__(self, work: Path, wanted: str, held: ExitStack) -> None:
+        self.disk, self._wanted, self._held = work / "mounts", wanted, held
+        self.disk.mkdir(mode=0o711)
+        self._memory: Path | None = None
+        self._count = 0
+        self._secrets: list[Path] = []
+
+    def name(self, kind: str) -> str:
+        """A file name of its own."""
+        self._count += 1
+        return f"{kind}-{self._count}"
+
+    def memory(self) -> Path:
+        """A directory in memory, removed after the RUN."""
+        if self._memory is None:
+            home = volatile(self._wanted)
+            self._memory = Path(tempfile.mkdtemp(prefix=f"{VOLATILE}{os.getpid()}-", dir=home))
+            self._held.callback(shutil.rmtree, self._memory, ignore_errors=True)
+        return self._memory
+
+    def secret(self, data: bytes, *, uid: int, gid: int, mode: int) -> Path:
+        """A file with ``data``, in memory."""
+        path = self.memory() / self.name("secret")
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(fd, "wb") as out:
+            out.write(data)
+        os.chown(path, uid, gid)
+        path.chmod(mode)
+        self._secrets.append(path)
+        return path
+
+    def forget(self) -> None:
+        """Unlink the secrets: once they are mounted only the container has them, whatever becomes of us."""
+        for path in self._secrets:
+            path.unlink(missing_ok=True)
+        self._secrets.clear()
+
+
+VOLATILE = "pycompose-build-"
+
+
+def volatile(wanted: str) -> Path:
+    """A directory in memory: ``wanted`` if it is, else the usual ones; what dead builds left is removed.
+
+    Raises BuildFailed when there is none.
+    """
+    for text in (wanted, "/run", "/dev/shm"):
+        path = Path(text or "/nonexistent")
+        if (
+            path.is_dir()
+            and filesystem(path.stat().st_dev) in ("tmpfs", "ramfs")
+            and os.access(path, os.W_OK)
+        ):
+            for left in path.glob(f"{VOLATILE}*"):
+                if not Path(f"/proc/{left.name.removeprefix(VOLATILE).partition('-')[0]}").exists():
+                    shutil.rmtree(left, ignore_errors=True)
+            return path
+    raise BuildFailed("secrets need a directory in memory", hint="mount a tmpfs at /run or /dev/shm")
 
 
 @dataclass(slots=True)
 class Mounter:
-    """Turns what is wanted into mounts. work: a directory that is deleted after the RUN; held: locks until
-    then."""
+    """Turns what is wanted into mounts. held: locks and relays until the RUN has ended."""
 
     store: Store
     source: Callable[[str], Source]
     secrets: Mapping[str, Secret]
-    ssh: str
+    agents: Agents
     absolute: Callable[[str], str]
-    work: Path
+    passing: Passing
     held: ExitStack
+    _agents: int = 0
 
     def mount(self, wanted: Wanted) -> tuple[list[Mount], dict[str, str]]:
         """Mounts and variables for one flag. Raises BuildFailed."""
@@ -105,41 +179,66 @@ class Mounter:
         if item is None:
             raise BuildFailed(f"--mount: '{wanted.get('source', '/')}' not found")
         target, rw = self.absolute(wanted.get("target")), wanted.on("rw")
-        host = item.host if not rw and not source.owners else self._materialise(source, item)
+        direct = not rw and (source.plain or not item.is_dir())
+        host = Path(item.host) if direct else self._materialise(source, item, link=not rw)
         return Mount(type="bind", source=str(host), target=target, read_only=not rw)
 
-    def _materialise(self, source: Source, item: Item) -> Path:
-        """A copy of ``item``: so that writes are lost, and a stage's merged layers are one directory."""
-        home = self.work / f"bind-{len(list(self.work.iterdir()))}"
-        wish = Wish(owner=None if source.owners else (0, 0))
-        name = "/copy" if item.is_dir() else f"/{item.host.name}"
+    def _materialise(self, source: Source, item: Item, *, link: bool = False) -> Path:
+        """A copy of ``item``: so that writes are lost, that what is ignored is not there, and that a stage's
+        merged layers are one directory. link: files of the store need not be copied, nobody can write."""
+        home = self.passing.disk / self.passing.name("bind")
+        wish = Wish(owner=None if source.owners else (0, 0), link=link and source.owners)
+        name = "/copy" if item.is_dir() else f"/{os.path.basename(item.host)}"  # noqa: PTH119 - a text
         copy(Layer(home, View([])), source, [item], name, wish, several=False)
         return home / name.lstrip("/")
+
+    # --- caches
 
     def _cache(self, wanted: Wanted) -> Mount:
         target = self.absolute(wanted.get("target"))
         name = wanted.get("id") or target
-        home = self.store.root / "cache" / hashlib.sha256(name.encode()).hexdigest()[:32]
-        sharing = wanted.get("sharing", "shared")
-        if sharing == "private":
-            home = self.work / f"cache-{home.name}"
-        if sharing == "locked":
-            self.held.enter_context(self.store.locked(f"cache {name}"))
-        if not home.exists():
-            self._new_cache(home, wanted)
+        first = self.store.root / "cache" / hashlib.sha256(name.encode()).hexdigest()[:32]
+        home = self._place(first, wanted)
         return Mount(type="bind", source=str(home), target=target, read_only=wanted.on("ro"))
 
+    def _place(self, first: Path, wanted: Wanted) -> Path:
+        """The directory of a cache. locked: one RUN at a time; private: another one for whom it is in use."""
+        first.parent.mkdir(mode=0o711, exist_ok=True)
+        sharing, number = wanted.get("sharing", "shared"), 1
+        while True:
+            home = first if number == 1 else first.with_name(f"{first.name}-{number}")
+            with self.store.locked(f"cache {home.name}"):
+                if not home.exists():
+                    self._new_cache(home, wanted)
+            if sharing == "shared" or self._hold(home, wait=sharing == "locked"):
+                return home
+            number += 1
+
+    def _hold(self, home: Path, *, wait: bool) -> bool:
+        """Lock a cache until the RUN has ended; False when another has it and we do not wait."""
+        fd = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(fd)
+            return False
+        self.held.callback(os.close, fd)
+        return True
+
     def _new_cache(self, home: Path, wanted: Wanted) -> None:
-        home.parent.mkdir(mode=0o711, exist_ok=True)
         if wanted.get("from"):
             source = self.source(wanted.get("from"))
             item = source.find(wanted.get("source", "/"))
             if item is not None:
                 self._materialise(source, item).rename(home)
                 return
-        home.mkdir(exist_ok=True)
-        os.chown(home, int(wanted.get("uid", "0")), int(wanted.get("gid", "0")))
-        home.chmod(int(wanted.get("mode", "0755"), 8))
+        made = self.passing.disk / self.passing.name("cache")
+        made.mkdir()
+        os.chown(made, int(wanted.get("uid", "0")), int(wanted.get("gid", "0")))
+        made.chmod(int(wanted.get("mode", "0755"), 8))
+        made.rename(home)
+
+    # --- secrets and agents
 
     def _secret(self, wanted: Wanted) -> tuple[list[Mount], dict[str, str]]:
         target = wanted.get("target")
@@ -155,27 +254,31 @@ class Mounter:
         variables = {wanted.get("env"): data.decode("utf-8", "surrogateescape")} if wanted.get("env") else {}
         if variables and not target:
             return [], variables
-        path = (
-            self.work
-            / f"secret-{hashlib.sha256(name.encode()).hexdigest()[:16]}-{len(list(self.work.iterdir()))}"
+        path = self.passing.secret(
+            data,
+            uid=int(wanted.get("uid") or secret.uid or 0),
+            gid=int(wanted.get("gid") or secret.gid or 0),
+            mode=int(wanted.get("mode"), 8) if wanted.get("mode") else secret.mode or 0o400,
         )
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(fd, "wb") as out:
-            out.write(data)
-        os.chown(path, int(wanted.get("uid", "0")), int(wanted.get("gid", "0")))
-        path.chmod(int(wanted.get("mode", "0400"), 8))
         where = self.absolute(target or f"/run/secrets/{name}")
         return [Mount(type="bind", source=str(path), target=where, read_only=True)], variables
 
     def _ssh(self, wanted: Wanted) -> tuple[list[Mount], dict[str, str]]:
-        if not self.ssh or not Path(self.ssh).exists() or not stat.S_ISSOCK(Path(self.ssh).stat().st_mode):
+        name = wanted.get("id") or "default"
+        agent = self.agents.socket(name)
+        if not agent:
             if wanted.on("required"):
                 raise BuildFailed(
-                    "this RUN requires an ssh agent and none is given", hint="set 'ssh: default' under build:"
+                    f"this RUN requires the ssh agent '{name}' and none is given",
+                    hint="write 'ssh: [default]' under 'build:' with an agent running, or --ssh",
                 )
             return [], {}
-        target = self.absolute(wanted.get("target") or "/run/buildkit/ssh_agent.0")
-        return [Mount(type="bind", source=self.ssh, target=target)], {"SSH_AUTH_SOCK": target}
+        target = self.absolute(wanted.get("target") or f"/run/buildkit/ssh_agent.{self._agents}")
+        self._agents += 1
+        path = self.passing.memory() / self.passing.name("agent")
+        owner = {"uid": int(wanted.get("uid", "0")), "gid": int(wanted.get("gid", "0"))}
+        self.held.enter_context(relay(agent, path, mode=int(wanted.get("mode", "0600"), 8), **owner))
+        return [Mount(type="bind", source=str(path), target=target)], {"SSH_AUTH_SOCK": target}
 
 
 def _read(file: str, name: str) -> bytes:

@@ -18,7 +18,7 @@ from runtime.build.environment import BUNDLE, TOLD_BY
 from runtime.image.view import View
 from runtime.policy import capabilities, paths
 from runtime.process import oneshot
-from runtime.spec import DEFAULT_PATH, ContainerSpec, ExitRecord, Mount, Namespaces, Ulimit
+from runtime.spec import DEFAULT_PATH, ContainerSpec, ExitRecord, Limits, Mount, Namespaces, Ulimit
 from schemas.frozen import dataclass, field
 
 Connect = Callable[[Path], None]
@@ -27,7 +27,10 @@ _TAIL = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """One thing to run. network: "private" (plugged in by ``connect``), "host" or "none"."""
+    """One thing to run. network: "private" (plugged in by ``connect``), "host" or "none".
+
+    ready: called when all is mounted and nothing runs yet. stop: a descriptor that ends it, see oneshot.
+    """
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
@@ -40,9 +43,12 @@ class Command:
     hosts: tuple[str, ...] = ()
     bundle: str = ""
     shm_size: int | None = None
+    memory: int | None = None
     ulimits: tuple[Ulimit, ...] = ()
     privileged: bool = False
     extra: Mapping[str, str] = field(default_factory=dict)
+    ready: Callable[[], None] | None = None
+    stop: int | None = None
 
 
 def run(command: Command, upper: Path, work: Path, output: Callable[[bytes], None]) -> ExitRecord:
@@ -60,11 +66,19 @@ def run(command: Command, upper: Path, work: Path, output: Callable[[bytes], Non
     record = oneshot.run(
         spec,
         scratch=scratch,
-        connect=command.connect if command.network == "private" else None,
+        connect=lambda netns: _at_the_gate(command, netns),
         output=output,
+        stop=command.stop,
     )
     stubs.prune(upper, made, view)
     return record
+
+
+def _at_the_gate(command: Command, netns: Path) -> None:
+    if command.ready is not None:
+        command.ready()
+    if command.network == "private" and command.connect is not None:
+        command.connect(netns)
 
 
 def container(command: Command, upper: Path, etc: Path) -> ContainerSpec:
@@ -95,6 +109,7 @@ def container(command: Command, upper: Path, etc: Path) -> ContainerSpec:
         readonly_paths=() if privileged else paths.READONLY,
         namespaces=Namespaces(network=command.network),
         ulimits=command.ulimits,
+        limits=Limits(memory=command.memory),
         shm_size=command.shm_size or 64 * 1024 * 1024,
         etc=str(etc),
     )
@@ -151,8 +166,10 @@ class Tail:
 class Runner:
     """How the image rooms, which may not know processes, run programs of assembled images: like a RUN.
 
-    The protocol is runtime.image.progress.Runner.
+    The protocol is runtime.image.progress.Runner. stop: a descriptor that ends it, see oneshot.
     """
+
+    stop: int | None = None
 
     def __call__(
         self,
@@ -178,7 +195,7 @@ class Runner:
         made = stubs.missing((), view)
         inner = scratch / "run"
         inner.mkdir(exist_ok=True)
-        record = oneshot.run(spec, scratch=inner, output=output)
+        record = oneshot.run(spec, scratch=inner, output=output, stop=self.stop)
         if layers:
             stubs.prune(upper, made, view)
         return 125 if record.code is None else record.code

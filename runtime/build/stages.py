@@ -14,13 +14,16 @@ from difflib import get_close_matches
 from runtime.image.dockerfile.errors import DockerfileInvalid
 from runtime.image.dockerfile.parse import Dockerfile, Instruction
 from runtime.image.dockerfile.words import expand, split
+from runtime.image.errors import InvalidReference
 from runtime.image.manifest import host_platform
+from runtime.image.reference import parse
 from schemas.frozen import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One FROM and what follows. base: an image reference, the name or number of a stage, or "scratch"."""
+    """One FROM and what follows. base: an image reference, the name or number of a stage, or "scratch".
+    context: the place of the named context that stands for the whole stage, or ""."""
 
     number: int
     name: str
@@ -28,6 +31,7 @@ class Stage:
     platform: str
     line: int
     instructions: tuple[Instruction, ...]
+    context: str = ""
 
 
 def platform_arguments(platform: str = "") -> dict[str, str]:
@@ -106,6 +110,30 @@ def find_stage(stages: Sequence[Stage], word: str, *, before: int | None = None)
     return next((stage for stage in reversed(candidates) if stage.name and stage.name == word.lower()), None)
 
 
+def named_context(contexts: Mapping[str, str], word: str) -> str:
+    """The place of the named context that stands for ``word``, a stage or an image, or ""."""
+    if word in contexts or not contexts:
+        return contexts.get(word, "")
+    full = _full(word)
+    return next((place for name, place in contexts.items() if full and _full(name) == full), "")
+
+
+def _full(name: str) -> str:
+    try:
+        return str(parse(name))
+    except InvalidReference:
+        return ""
+
+
+def replaced(stages: Sequence[Stage], contexts: Mapping[str, str]) -> list[Stage]:
+    """The stages, those replaced for which a named context stands."""
+    found = []
+    for stage in stages:
+        place = contexts.get(stage.name, "") if stage.name else ""
+        found.append(replace(stage, context=place, instructions=()) if place else stage)
+    return found
+
+
 def needed(stages: Sequence[Stage], target: str = "") -> list[Stage]:
     """The target (default: the last stage) and all it is made from, in order. Raises DockerfileInvalid."""
     goal = find_stage(stages, target) if target else stages[-1]
@@ -119,7 +147,9 @@ def needed(stages: Sequence[Stage], target: str = "") -> list[Stage]:
         stage = todo.pop()
         if stage.number not in wanted:
             wanted.add(stage.number)
-            words = [stage.base if not stage.base.isdigit() else "", *_sources(stage)]
+            words = (
+                [] if stage.context else [stage.base if not stage.base.isdigit() else "", *_sources(stage)]
+            )
             found = (find_stage(stages, word, before=stage.number) for word in words if word)
             todo.extend(source for source in found if source is not None)
     return [stage for stage in stages if stage.number in wanted]
@@ -132,13 +162,6 @@ def _sources(stage: Stage) -> Iterator[str]:
             yield inner.flag("from")
         for mount in inner.all("mount") if inner.name == "RUN" else ():
             yield dict(part.partition("=")[::2] for part in mount.split(",")).get("from", "")
-
-
-def source_date(environment: Mapping[str, str], args: Mapping[str, str]) -> float | None:
-    """SOURCE_DATE_EPOCH in seconds, when it is set. Source:
-    reproducible-builds.org/specs/source-date-epoch."""
-    text = args.get("SOURCE_DATE_EPOCH", environment.get("SOURCE_DATE_EPOCH", ""))
-    return float(text) if text.isdigit() else None
 
 
 def default_dockerfile(context: str, name: str) -> str:

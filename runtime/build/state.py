@@ -9,7 +9,6 @@ Source: Dockerfile reference; OCI image-spec config.md.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import posixpath
 import re
@@ -32,6 +31,7 @@ class State:
 
     layers: diffIDs, lowest first. args: declared arguments with a value. given: values of build arguments.
     outer: global arguments. when: time of the newest layer, for the history. cmd_set: CMD came in this stage.
+    reason: which step was made again first, and why; "" when all came out of the cache.
     """
 
     layers: list[str]
@@ -42,6 +42,7 @@ class State:
     args: dict[str, str] = field(default_factory=dict)
     when: float = 0.0
     cmd_set: bool = False
+    reason: str = ""
 
     def env(self) -> dict[str, str]:
         """The variables of the image by name."""
@@ -77,11 +78,6 @@ class State:
         joined = posixpath.join(self.config.working_dir or "/", path)
         clean = "/" + posixpath.normpath(joined).lstrip("/")
         return clean + "/" if path.endswith(("/", "/.")) and clean != "/" else clean
-
-    def key(self, *parts: object) -> str:
-        """The cache key of a step on top of these layers."""
-        text = json.dumps([1, self.layers, *parts], sort_keys=True, ensure_ascii=True)
-        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def apply(state: State, instruction: Instruction) -> bool:

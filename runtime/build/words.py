@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from runtime.build.environment import PREDEFINED
 from runtime.build.state import State
-from runtime.image.dockerfile.parse import Instruction
-from runtime.image.dockerfile.words import expand
+from runtime.image.dockerfile.parse import Instruction, name_values
+from runtime.image.dockerfile.words import expand, split
 from runtime.image.view import View
 from runtime.spec import Mount
 
@@ -52,10 +53,37 @@ def script_mount(home: Path, text: str) -> Mount:
     return Mount(type="bind", source=str(path), target=SCRIPT, read_only=True)
 
 
-def short(text: str) -> str:
-    """One line of at most 72 characters, for people."""
+def short(text: str, size: int = 72) -> str:
+    """One line of at most ``size`` characters, for people."""
     line = " ".join(text.split())
-    return line if len(line) <= 72 else line[:71] + "…"
+    return line if len(line) <= size else line[: size - 1] + "…"
+
+
+def history(state: State, instruction: Instruction) -> str:
+    """The line of the image's history, as BuildKit writes it; ``state``: after the instruction."""
+    config, name = state.config, instruction.name
+    if name == "RUN":
+        argv, _ = run_argv(instruction, state.shell())
+        args = [f"{key}={value}" for key, value in state.args.items() if key not in PREDEFINED]
+        return " ".join(["RUN", *([f"|{len(args)}", *args] if args else []), *argv])
+    if name in ("ARG", "ENV", "LABEL"):
+        values = {"ARG": state.args, "ENV": state.env(), "LABEL": config.labels}[name]
+        names = [state.expand(word) for word in _names(instruction, state)]
+        return " ".join([name, *(f"{key}={values[key]}" if key in values else key for key in names)])
+    if name in ("CMD", "ENTRYPOINT"):
+        words = config.cmd if name == "CMD" else config.entrypoint
+        return f"{name} [" + " ".join(f'"{word}"' for word in words) + "]"
+    plain = {
+        "WORKDIR": config.working_dir, "USER": config.user, "STOPSIGNAL": config.stop_signal,
+        "SHELL": f"[{' '.join(config.shell)}]",
+    }  # fmt: skip
+    return f"{name} {plain[name]}" if name in plain else instruction.text()
+
+
+def _names(instruction: Instruction, state: State) -> list[str]:
+    if instruction.name == "ARG":
+        return [word.partition("=")[0] for word in split(instruction.rest, state.escape, keep_quotes=True)]
+    return [key for key, _ in name_values(instruction, state.escape)]
 
 
 def file_text(view: View, path: str) -> str:

@@ -273,5 +273,7 @@ def test_the_network_of_a_build_is_default_host_or_none(scratch: Path, busybox_r
     b = bench(scratch, busybox_root)
     with pytest.raises(BuildFailed, match="no network 'lan'"):
         b.build("FROM busybox\nRUN --network=lan true\n")
-    b.build("FROM busybox\nRUN --network=host ls /sys/class/net\n")
+    with pytest.raises(BuildFailed, match="host's network, which is not granted"):
+        b.build("FROM busybox\nRUN --network=host true\n")
+    b.build("FROM busybox\nRUN --network=host ls /sys/class/net\n", entitlements=("network.host",))
     assert b.said() == ["lo"]

@@ -114,14 +114,6 @@ def test_paths_are_seen_from_the_working_directory() -> None:
     ]  # fmt: skip
 
 
-def test_the_key_of_a_step_depends_on_layers_and_words() -> None:
-    state = configured("USER x")
-    first = state.key("RUN", "a")
-    assert first == state.key("RUN", "a") != state.key("RUN", "b")
-    state.layers.append("sha256:1")
-    assert state.key("RUN", "a") != first
-
-
 @pytest.mark.parametrize(
     "text,seconds", [("0", 0), ("0s", 0), ("1h2m3s", 3723), ("1.5s", 1.5), ("100us", 1e-4)]
 )

@@ -1,0 +1,28 @@
+"""Times of files in a layer, bounded for builds that can be repeated.
+
+Comes in:  the directory of a layer, SOURCE_DATE_EPOCH.
+Goes out:  the same directory, no file newer than that.
+Source: reproducible-builds.org/specs/source-date-epoch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def source_date(environment: Mapping[str, str], args: Mapping[str, str]) -> float | None:
+    """SOURCE_DATE_EPOCH in seconds, when it is set."""
+    text = args.get("SOURCE_DATE_EPOCH", environment.get("SOURCE_DATE_EPOCH", ""))
+    return float(text) if text.isdigit() else None
+
+
+def clamp(directory: Path, epoch: float) -> None:
+    """Set the mtime of everything below that is newer than ``epoch`` to it."""
+    limit = int(epoch) * 1_000_000_000
+    for here, directories, files in os.walk(os.fsencode(directory), topdown=False):
+        for name in (*files, *directories):
+            path = here + b"/" + name
+            if os.lstat(path).st_mtime_ns > limit:
+                os.utime(path, ns=(limit, limit), follow_symlinks=False)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from compose.cli import humane
+from compose.cli.scope import Scope, unknown_service
 from compose.errors import UsageError
 from compose.model.places import Places
 from runtime import state
@@ -59,6 +60,11 @@ class Container:
     def launch(self) -> dict[str, Any]:
         """What the engine was told to launch: networks, volumes; read when it is asked for."""
         return _read(self.record / "launch.json")
+
+    @property
+    def upper(self) -> Path:
+        """Its writable layer."""
+        return Path(self.spec.upper) if self.spec.upper else self.record / "upper"
 
     @property
     def created_at(self) -> float:
@@ -135,6 +141,22 @@ def pick(found: Sequence[Container], service: str, index: int | None) -> Contain
         replica = f" index={index}" if index else ""
         raise UsageError(
             f'service "{service}" is not running{replica}', hint=f"start it: pycompose up -d {service}"
+        )
+    return min(own, key=lambda c: c.number)
+
+
+def pick_any(scope: Scope, service: str, index: int | None) -> Container:
+    """The container of ``service``, running or not, replica ``index`` or the first. Raises UsageError."""
+    identity = scope.identity()
+    found = of_project(scope.places, identity.name)
+    known = {*identity.services, *(c.service for c in found)}
+    if service not in known:
+        raise unknown_service(service, known)
+    own = [c for c in found if c.service == service and not c.oneoff and index in (None, 0, c.number)]
+    if not own:
+        replica = f" index={index}" if index else ""
+        raise UsageError(
+            f'no container found for service "{service}"{replica}', hint=f"make it: pycompose up -d {service}"
         )
     return min(own, key=lambda c: c.number)
 

@@ -1,4 +1,4 @@
-"""``pycompose images``: the images the project's containers were made of."""
+"""``pycompose images``: the images the project's containers were made of; with ``--all`` the whole store."""
 
 import sys
 import time
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from compose.cli.options import Option, Services
 from compose.cli.scope import Scope
 from compose.cli.table import as_json, table
+from compose.errors import UsageError
 
 if TYPE_CHECKING:
     from compose.cli.containers import Container
@@ -22,9 +23,14 @@ def run(
     format: Annotated[
         str, Option("--format", metavar="FORMAT", help="Format the output", choices=("table", "json"))
     ] = "table",
+    all: Annotated[bool, Option("-a", "--all", help="List every image of the store")] = False,
     quiet: Annotated[bool, Option("-q", "--quiet", help="Only display IDs")] = False,
 ) -> int:
     """List images used by the created containers"""
+    if all:
+        if services:
+            raise UsageError("--all lists the whole store and takes no services")
+        return whole_store(scope, format=format, quiet=quiet)
     from compose.cli.lifecycle import chosen
     from runtime.image.store import Store
 
@@ -39,6 +45,24 @@ def run(
         sys.stdout.write(as_json(facts))
         return 0
     sys.stdout.write(table([HEADINGS, *(_cells(f) for f in facts)], least=20))
+    return 0
+
+
+def whole_store(scope: Scope, *, format: str, quiet: bool) -> int:
+    """Print every image, of whatever project; needs no Compose file."""
+    from compose.cli import image_rows
+    from compose.engine.inventory import used_images
+    from runtime.image.store import Store
+
+    images = Store(scope.places.images).images() if scope.places.images.is_dir() else []
+    rows = image_rows.rows(images, used_images(scope.places))
+    if quiet:
+        for id in dict.fromkeys(row["ID"] for row in rows):
+            print(image_rows.short(id))
+    elif format == "json":
+        sys.stdout.write(as_json(rows))
+    else:
+        sys.stdout.write(table([image_rows.HEADINGS, *map(image_rows.cells, rows)]))
     return 0
 
 

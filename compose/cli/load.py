@@ -19,6 +19,7 @@ def run(
     quiet: Annotated[bool, Option("-q", "--quiet", help="Don't print progress")] = False,
 ) -> int:
     """Load images from a docker-archive or an OCI layout"""
+    input = "" if input == "-" else input
     if not input and sys.stdin.isatty():
         raise UsageError("nothing to load from the terminal", hint="name a file with -i, or use '<'")
     if input and not Path(input).exists():
@@ -34,7 +35,11 @@ def run(
     with images_for.events(scope, quiet=quiet) as listener:
         scope.places.secure()
         images = load(Store(scope.places.images), Path(input) if input else sys.stdin.buffer, listener)
+    from runtime.image.reference import parse
+
     for image in images:
-        for name in image.references or (image.id,):
-            print(f"Loaded image: {name}")
+        for name in image.references:
+            print(f"Loaded image: {parse(name).familiar()}")
+        if not image.references:
+            print(f"Loaded image ID: {image.id}")
     return 0

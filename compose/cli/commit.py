@@ -69,6 +69,7 @@ def as_it_runs(container: "Container", base: "ImageConfig", author: str) -> "Ima
 
     An entry point of the file becomes part of the command: the record has both as one. Pure.
     """
+    from runtime.image.manifest import heritage
     from schemas.frozen import replace
 
     spec, size = container.spec, len(base.entrypoint)
@@ -81,7 +82,7 @@ def as_it_runs(container: "Container", base: "ImageConfig", author: str) -> "Ima
         env=spec.env,
         user=spec.user,
         working_dir=spec.working_dir,
-        labels={**base.labels, **own},
+        labels={**heritage(base.labels), **own},
         author=author or base.author,
     )
 

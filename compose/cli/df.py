@@ -1,7 +1,7 @@
 """``pycompose df``: what takes disk space, in all and by project."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from compose.cli import humane, image_rows
@@ -30,7 +30,8 @@ def run(
     from runtime.image.store import Store
 
     store = Store(scope.places.images) if scope.places.images.is_dir() else None
-    containers = [_container(one) for one in inventory.kept(scope.places)]
+    running = _running(scope)
+    containers = [_container(one, running) for one in inventory.kept(scope.places)]
     volumes = [_volume(one) for one in inventory.volumes(scope.places)]
     images = _images(store, containers) if store else []
     caches = _caches(scope, store)
@@ -49,8 +50,22 @@ def run(
 Row = dict[str, Any]
 
 
-def _container(one: "Kept") -> Row:
-    return {"ID": one.id, "Name": one.name, "Project": one.project, "Image": one.image, "Size": one.size()}
+def _running(scope: Scope) -> set[str]:
+    from compose.cli.containers import of_project
+    from compose.cli.ls import projects as known
+
+    return {one.spec.id for name in known(scope) for one in of_project(scope.places, name) if one.running}
+
+
+def _container(one: "Kept", running: Collection[str]) -> Row:
+    return {
+        "ID": one.id,
+        "Name": one.name,
+        "Project": one.project,
+        "Image": one.image,
+        "Size": one.size(),
+        "Running": one.id in running,
+    }
 
 
 def _volume(one: "Disk") -> Row:
@@ -113,10 +128,11 @@ def summary(
     """One row for each kind of thing, as docker system df has them. Pure."""
     idle = [row for row in images if not row["Containers"]]
     busy = [row for row in images if row["Containers"]]
+    stopped = [row for row in containers if not row["Running"]]
     unused = [row for row in volumes if not row["Containers"]]
     rows = [
         ("Images", len(images), len(busy), total(images), total(images) - total(busy) if idle else 0),
-        ("Containers", len(containers), None, _sum(containers), 0),
+        ("Containers", len(containers), len(containers) - len(stopped), _sum(containers), _sum(stopped)),
         ("Local Volumes", len(volumes), len(volumes) - len(unused), _sum(volumes), _sum(unused)),
         ("Build Cache", caches["Steps"], 0, caches["Size"], caches["Reclaimable"]),
         ("Package Cache", 0, 0, caches["Packages"], caches["Packages"]),
@@ -165,9 +181,10 @@ def _summary_table(rows: Iterable[Row]) -> str:
     cells = [["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]]
     for row in rows:
         share = f" ({100 * row['Reclaimable'] // row['Size']}%)" if row["Size"] else ""
-        active = "" if row["Active"] is None else str(row["Active"])
         freed = humane.size(row["Reclaimable"]) + share
-        cells.append([row["Type"], str(row["TotalCount"]), active, humane.size(row["Size"]), freed])
+        cells.append(
+            [row["Type"], str(row["TotalCount"]), str(row["Active"]), humane.size(row["Size"]), freed]
+        )
     return table(cells)
 
 

@@ -160,7 +160,16 @@ def build_all(
     for service in build_order(services):
         spec = build_spec(project, service, flags, images, os.environ)
         images[service.name] = build(store, spec, connect=lambda: build_network(places.run), events=events)
+    _trim(places, store)
     return images
+
+
+def _trim(places: Places, store: Store) -> None:
+    """Keep the cache of builds within its budget; what any container uses stays."""
+    from compose.engine.inventory import used_images
+    from runtime.image import budget, garbage
+
+    garbage.trim(store, budget.read(os.environ).build, keep=used_images(places))
 
 
 def build_spec(

@@ -27,8 +27,9 @@ from runtime.build.state import State, apply
 from runtime.build.words import file_text, history, short
 from runtime.errors import BuildFailed, ImageError
 from runtime.image.dockerfile.errors import DockerfileInvalid
-from runtime.image.dockerfile.parse import Instruction, trigger
-from runtime.image.manifest import Image, ImageConfig, host_platform
+from runtime.image.dockerfile.instruction import Instruction
+from runtime.image.dockerfile.parse import trigger
+from runtime.image.manifest import Image, ImageConfig, heritage, host_platform
 from runtime.image.progress import Events
 from runtime.image.store import Store
 from runtime.image.view import View
@@ -160,7 +161,8 @@ class StageBuild:
         image = self.desk.sources.image_of(place) if place else self.desk.image(stage.base)
         if image is None:
             return self._from_directory(place)
-        return self._state(list(image.layer_ids), image.config, image.created)
+        config = replace(image.config, labels=heritage(image.config.labels))
+        return self._state(list(image.layer_ids), config, image.created)
 
     def _state(self, layers: list[str], config: ImageConfig, when: float) -> State:
         return State(

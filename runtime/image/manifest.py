@@ -309,6 +309,16 @@ def _read_history(line: Mapping[str, Any]) -> History:
     )
 
 
+_OWN = "io.pycompose."
+_TITLE = "org.opencontainers.image.title"
+
+
+def heritage(labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels that an image hands on to those made from it: not those that say how it was assembled."""
+    own = any(key.startswith(_OWN) for key in labels)
+    return {k: v for k, v in labels.items() if not k.startswith(_OWN) and not (own and k == _TITLE)}
+
+
 def write_config(config: ImageConfig, layer_ids: Sequence[str]) -> bytes:
     """The JSON of a configuration, always the same bytes for the same values."""
     inner: dict[str, Any] = {

@@ -155,6 +155,12 @@ def busybox_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (pytest.fail if REQUIRED else pytest.skip)("no busybox here: apt-get install busybox-static")
         raise AssertionError
     root = tmp_path_factory.mktemp("busybox", numbered=True)
+    busybox_tree(root, program)
+    return root
+
+
+def busybox_tree(root: Path, program: str) -> None:
+    """Fill ``root`` with a tiny root file system around the static busybox ``program``."""
     for name in ("bin", "etc", "tmp", "root", "home/web", "usr/bin", "var"):
         (root / name).mkdir(parents=True)
     root.chmod(0o755)
@@ -166,4 +172,3 @@ def busybox_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (root / "bin" / name).symlink_to("busybox")
     (root / "etc/passwd").write_text(USERS)
     (root / "etc/group").write_text(GROUPS)
-    return root

@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from compose.load.tree import Map, plain
+from compose.load.units import number_text
 
 EXTRA = "x-pycompose"
 _SECTIONS = ("networks", "volumes", "configs", "secrets")
@@ -71,9 +72,14 @@ def _service(entry: dict[str, Any], directory: str, *, normalize: bool) -> dict[
     for key in ("deploy", "develop", "healthcheck", "blkio_config", "credential_spec", "logging"):
         if entry.get(key, ()) is None:
             del entry[key]
+    if options := (entry.get("provider") or {}).get("options"):
+        entry["provider"]["options"] = {key: _all_texts(value) for key, value in options.items()}
+    for holder, key in ((entry, "storage_opt"), (entry.get("logging") or {}, "options")):
+        _fill(holder, key)
     _without_empty(entry.get("healthcheck"), "test", "disable")
     _without_empty(entry.get("develop"), "watch")
     for network in (entry.get("networks") or {}).values():
+        _fill(network or {}, "driver_opts")
         _without_empty(network)
     deploy = entry.get("deploy")
     if deploy is not None:
@@ -81,9 +87,10 @@ def _service(entry: dict[str, Any], directory: str, *, normalize: bool) -> dict[
         deploy.setdefault("placement", {})
     if "mem_swappiness" in entry:
         entry["mem_swappiness"] = str(entry["mem_swappiness"])
-    for limits in (entry.get("blkio_config") or {}).values():
+    for name, limits in (entry.get("blkio_config") or {}).items():
         if isinstance(limits, list):  # the one place where docker compose writes capital letters
-            limits[:] = [{key.capitalize(): value for key, value in one.items()} for one in limits]
+            rated = {"Rate": "0"} if name.startswith("device_") else {}
+            limits[:] = [rated | {key.capitalize(): value for key, value in one.items()} for one in limits]
     if "extra_hosts" in entry:
         entry["extra_hosts"].sort()
     return {key: value for key, value in entry.items() if value or not _vanishes(key, value)}
@@ -92,6 +99,16 @@ def _service(entry: dict[str, Any], directory: str, *, normalize: bool) -> dict[
 _MAPPINGS = frozenset({
     "networks", "healthcheck", "deploy", "build", "develop", "blkio_config", "credential_spec", "logging",
 })  # fmt: skip
+
+
+def _all_texts(value: Any) -> list[str]:
+    return [number_text(one) for one in value] if isinstance(value, list) else [number_text(value)]
+
+
+def _fill(holder: dict[str, Any], key: str) -> None:
+    """Options without a value get an empty one."""
+    if holder.get(key):
+        holder[key] = {name: "" if value is None else value for name, value in holder[key].items()}
 
 
 def _without_empty(entry: Any, *keys: str) -> None:
@@ -104,7 +121,7 @@ def _without_empty(entry: Any, *keys: str) -> None:
 def _vanishes(key: str, value: object) -> bool:
     if key in ("command", "entrypoint") or (key in _MAPPINGS and value is not None):
         return False
-    if key in ("attach", "init", "scale", "cpus"):
+    if key in ("attach", "init", "scale"):
         return value is None
     return value is None or value is False or value == "" or value == [] or value == {} or value == 0
 
@@ -134,6 +151,7 @@ def _used(section: str, services: Mapping[str, Any]) -> set[str]:
 
 def _resource(section: str, key: str, entry: dict[str, Any], project: str) -> dict[str, Any]:
     result = dict(entry)
+    _fill(result, "driver_opts")
     if project:
         external = bool(entry.get("external"))
         result["name"] = entry.get("name") or (key if external or "name" in entry else f"{project}_{key}")

@@ -98,14 +98,14 @@ def pairs(value: Any, *, null: str | None = None) -> Any:
 
 
 def texts(value: Any) -> Any:
-    """A mapping whose numbers and booleans become text."""
+    """A mapping whose numbers and booleans become text; what is empty stays so, until all is merged."""
 
     def change(entries: Any) -> Any:
         if not isinstance(entries, Map):
             return entries
         result = Map()
         for name, entry in entries.items():
-            result.move(entries, name, through(number_text, entry))
+            result.move(entries, name, through(lambda v: None if v is None else number_text(v), entry))
         return result
 
     return through(change, value)

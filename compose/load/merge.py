@@ -87,9 +87,11 @@ def _drivers_differ(base: Map, over: Map) -> bool:
 
 def unique(value: Any, path: tuple[str, ...]) -> Any:
     """A list with one entry per key; the later takes the place of the earlier."""
-    if not isinstance(value, Seq) or not path or path[-1] in _REPLACED or path[0] != "services":
+    if not isinstance(value, Seq) or path[:1] != ("services",):
         return value
-    key = _KEYS.get(path[-1], _whole) if len(path) > 2 else _whole
+    if path[2:] not in _UNIQUE and (path[2:3] != ("networks",) or path[4:] not in _ADDRESSES):
+        return value
+    key = _KEYS.get(path[-1], _whole)
     places: dict[Any, int] = {}
     result = Seq()
     for entry, where in value.placed():
@@ -163,6 +165,21 @@ _KEYS: dict[str, Callable[[Any], Any]] = {
     "configs": _mount,
     "env_file": _by("path"),
     "expose": str,
-    "watch": _by("path"),
-    **dict.fromkeys(("annotations", "args", "environment", "labels", "sysctls"), _name),
-}
+    **dict.fromkeys(
+        (
+            "additional_contexts", "aliases", "annotations", "args", "cap_add", "cap_drop", "dns", "dns_opt",
+            "dns_search", "environment", "labels", "link_local_ips", "links", "profiles", "sysctls", "tags",
+            "tmpfs",
+        ),
+        _name,
+    ),
+}  # fmt: skip
+_ADDRESSES = (("aliases",), ("link_local_ips",))
+_UNIQUE = frozenset(
+    {(key,) for key in _KEYS if key not in ("args", "tags", "additional_contexts")}
+    | {("build", key) for key in ("additional_contexts", "args", "labels", "tags")}
+    | {("deploy", "labels")}
+    # the reference refuses these after merging
+    | {(key,) for key in ("device_cgroup_rules", "external_links", "extra_hosts", "group_add")}
+    | {("security_opt",), ("volumes_from",)}
+)

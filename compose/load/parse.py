@@ -178,6 +178,8 @@ class _Builder:
             return node.value
         if tag == _TAG + "str" and not node.style and self._explicit_text(node):
             return node.value
+        if tag.startswith("!") and tag != "!" and node.value:
+            return node.value  # a tag of its own takes the place of the type that YAML would see
         if tag == _TAG + "binary":
             return self._decoded(node)
         return scalar(node.value)

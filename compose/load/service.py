@@ -313,13 +313,6 @@ def _volume(mount: Map, base: Base) -> Map:
     return mount
 
 
-def _provider_options(value: Any, _base: Base) -> Any:
-    result = Map()
-    for key, entry in value.items() if isinstance(value, Map) else ():
-        result.move(value, key, listed(entry))
-    return result
-
-
 def _hooks(value: Any, base: Base) -> Any:
     return _items(value, lambda item: _hook(item, base))
 
@@ -415,7 +408,7 @@ ATTRIBUTES: dict[str, Change | dict[str, Any] | tuple[Any, ...]] = {
     },
     "logging": {"options": _texts}, "mem_limit": _size, "mem_reservation": _size, "memswap_limit": _swap,
     "models": _keyed, "networks": _networks, "pids_limit": _whole, "ports": _ports, "post_start": _hooks,
-    "pre_start": _hooks, "pre_stop": _hooks, "provider": {"options": _provider_options}, "scale": _count,
+    "pre_start": _hooks, "pre_stop": _hooks, "scale": _count,
     "secrets": _file_mounts("/run/secrets/"), "shm_size": _size, "stop_grace_period": _duration,
     "storage_opt": _texts, "sysctls": _labels, "tmpfs": _listed,
     "volumes": _volumes,

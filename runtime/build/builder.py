@@ -38,7 +38,9 @@ from runtime.build.times import source_date
 from runtime.errors import BuildFailed
 from runtime.image import pull
 from runtime.image.dockerfile.errors import DockerfileInvalid
-from runtime.image.dockerfile.parse import Dockerfile, parse
+from runtime.image.dockerfile.instruction import Dockerfile
+from runtime.image.dockerfile.lint import lint
+from runtime.image.dockerfile.parse import parse
 from runtime.image.manifest import Image, host_platform
 from runtime.image.progress import Events, Progress, silent
 from runtime.image.store import Store
@@ -113,8 +115,10 @@ class _Build:
                 f"cannot build for {self.spec.platform} on {host_platform()}",
                 hint="a foreign platform needs its emulator (binfmt_misc), which is not used here",
             )
-        parsed = parse(self._text(), self._file)
+        text = self._text()
+        parsed = parse(text, self._file)
         every, outer, wanted = self._stages(parsed)
+        warnings = self._check(text)
         crew = Crew([stage.number for stage in wanted], self._halt)
         with Caches(self.store, self.spec, self.events, self._room) as caches:
             desk = self._desk(parsed, every, outer, crew, caches)
@@ -126,6 +130,8 @@ class _Build:
             image = self._finish(desk, crew.result(last.number))
             self.store.index.touch_steps(desk.cache.used)
             caches.export(image, desk.cache.used)
+        for warning in warnings:
+            self.events(Progress(kind="note", text=f"WARN: {warning}"))
         return image
 
     def _text(self) -> str:
@@ -139,6 +145,15 @@ class _Build:
             raise BuildFailed(f"there is no {path}", hint="name it with 'dockerfile:'") from error
         except OSError as error:
             raise BuildFailed(f"{path} cannot be read: {error.strerror}") from error
+
+    def _check(self, text: str) -> list[str]:
+        """Mistakes that are allowed, one line each. Raises BuildFailed where the file asks for that."""
+        report = lint(
+            text, file=self._file, args=self.spec.args, target=self.spec.target, platform=self.spec.platform
+        )
+        if report.violation():
+            raise BuildFailed(report.violation(), hint="'build --check' shows them")
+        return [f"{found.rule}: {found.message} (line {found.line})" for found in report.findings]
 
     def _stages(self, parsed: Dockerfile) -> tuple[list[Stage], dict[str, str], list[Stage]]:
         """All stages, the global arguments, and the stages that are needed."""

@@ -50,7 +50,11 @@ class Source(Protocol):
         ...
 
     def children(self, item: Item) -> Iterator[Item]:
-        """What is in a directory, sorted, ignored files left out."""
+        """What is in a directory, sorted; without what is ignored with everything below it."""
+        ...
+
+    def hides(self, item: Item) -> bool:
+        """Whether a directory is there only for what is below it and not ignored."""
         ...
 
 
@@ -61,28 +65,30 @@ class Directory:
 
     def __init__(self, root: Path, rules: ignore.Ignore | None = None) -> None:
         self._view = View([root])
-        self._rules = rules or ignore.Ignore()
+        self._rules = rules
         self.plain = rules is None
 
     def find(self, path: str) -> Item | None:
         found = self._view.find(path)
         name = posixpath.normpath("/" + path).lstrip("/")
-        if found is None or (name and not found.is_dir() and self._rules.matches(name)):
-            return None
-        if name and found.is_dir() and self._rules.prunes(name):
+        if found is None or (name and self._rules and self._drops(name, directory=found.is_dir())):
             return None
         return Item(found.path.lstrip("/"), str(found.host), found.info)
+
+    def _drops(self, path: str, *, directory: bool) -> bool:
+        rules = self._rules
+        return rules is not None and rules.matches(path) and (not directory or rules.prunes(path))
 
     def children(self, item: Item) -> Iterator[Item]:
         with os.scandir(item.host) as entries:
             names = sorted(entries, key=lambda entry: entry.name)
         for entry in names:
             path = f"{item.path}/{entry.name}" if item.path else entry.name
-            if self._rules.matches(path) and not (
-                entry.is_dir(follow_symlinks=False) and not self._rules.prunes(path)
-            ):
-                continue
-            yield Item(path, entry.path, entry.stat(follow_symlinks=False))
+            if self._rules is None or not self._drops(path, directory=entry.is_dir(follow_symlinks=False)):
+                yield Item(path, entry.path, entry.stat(follow_symlinks=False))
+
+    def hides(self, item: Item) -> bool:
+        return self._rules is not None and self._rules.matches(item.path)
 
 
 class Files:
@@ -103,6 +109,9 @@ class Files:
         if directory is not None:
             for _, found in self._view.entries(directory):
                 yield Item(found.path.lstrip("/"), str(found.host), found.info)
+
+    def hides(self, item: Item) -> bool:
+        return False
 
 
 def matches(source: Source, pattern: str) -> list[Item]:
@@ -139,7 +148,7 @@ def _match(source: Source, item: Item, parts: Sequence[str]) -> Iterator[Item]:
 
 def walk(source: Source, item: Item, exclude: Sequence[str] = ()) -> Iterator[tuple[str, Item]]:
     """``item`` and everything below, parents first, as (name relative to it, Item); "" for itself."""
-    rules = ignore.read("\n".join(exclude)) if exclude else None
+    rules = ignore.patterns(exclude) if exclude else None
     yield "", item
     if item.is_dir():
         yield from _below(source, item, "", rules)
@@ -147,12 +156,24 @@ def walk(source: Source, item: Item, exclude: Sequence[str] = ()) -> Iterator[tu
 
 def _below(source: Source, item: Item, above: str, rules: ignore.Ignore | None) -> Iterator[tuple[str, Item]]:
     for child in source.children(item):
-        name = posixpath.join(above, posixpath.basename(child.path))
-        if rules and rules.matches(name):
+        name = f"{above}/{child.path.rpartition('/')[2]}" if above else child.path.rpartition("/")[2]
+        excluded = rules is not None and rules.matches(name)
+        if not child.is_dir():
+            if not excluded:
+                yield name, child
             continue
-        yield name, child
-        if child.is_dir():
-            yield from _below(source, child, name, rules)
+        if excluded and rules is not None and rules.prunes(name):
+            continue
+        inner = _below(source, child, name, rules)
+        if excluded or source.hides(child):  # it is there only if something below it is
+            first = next(inner, None)
+            if first is None:
+                continue
+            yield name, child
+            yield first
+        else:
+            yield name, child
+        yield from inner
 
 
 def contents(
@@ -191,7 +212,7 @@ def open_directory(root: Path, dockerfile: str) -> Directory:
         path = root / name
         if name and path.is_file():
             try:
-                return Directory(root, ignore.read(path.read_text("utf-8", "surrogateescape")))
+                return Directory(root, ignore.read(path.read_text("utf-8", "surrogateescape"), name))
             except DockerfileInvalid as error:
-                raise BuildFailed(f"{path}: {error.bare}") from error
+                raise BuildFailed(error.message, hint=error.hint) from error
     return Directory(root)

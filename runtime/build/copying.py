@@ -20,8 +20,7 @@ from runtime.build.sources import Lot
 from runtime.build.state import State
 from runtime.errors import BuildFailed
 from runtime.image.dockerfile.errors import DockerfileInvalid
-from runtime.image.dockerfile.parse import Instruction
-from runtime.image.dockerfile.words import split
+from runtime.image.dockerfile.instruction import Instruction
 from runtime.image.view import View
 
 if TYPE_CHECKING:
@@ -85,9 +84,8 @@ def _wish(stage: StageBuild, state: State, instruction: Instruction, *, owners: 
 
 def words(state: State, instruction: Instruction) -> list[str]:
     """Sources and destination, variables replaced. Raises DockerfileInvalid."""
-    raw = instruction.json or split(instruction.rest, state.escape, keep_quotes=True)
-    here = {f"<<{'-' if h.chomp else ''}{h.name}" for h in instruction.heredocs}
-    found = [word if word.replace('"', "").replace("'", "") in here else state.expand(word) for word in raw]
+    here = {heredoc.word for heredoc in instruction.heredocs}
+    found = [word if word in here else state.expand(word) for word in instruction.words()]
     if len(found) < 2:
         raise DockerfileInvalid(f"{instruction.name} needs a source and a destination")
     return found

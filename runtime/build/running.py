@@ -24,7 +24,7 @@ from runtime.build.spec import BuildSpec
 from runtime.build.state import State
 from runtime.build.words import run_argv, script_mount
 from runtime.errors import BuildFailed, ImageError, RuntimeFailure
-from runtime.image.dockerfile.parse import Instruction
+from runtime.image.dockerfile.instruction import Instruction
 from runtime.image.progress import Progress
 from runtime.process.oneshot import Stopped
 
@@ -117,11 +117,10 @@ def _asked(stage: StageBuild, state: State, instruction: Instruction) -> Asked:
     if instruction.flag("device"):
         raise BuildFailed("--device needs CDI devices, which are not handled here")
     argv, script = run_argv(instruction, state.shell())
-    declared = {name: value for name, value in state.args.items() if name not in environment.PREDEFINED}
     return Asked(
         argv=argv,
         script=script,
-        env={**declared, **state.env()},
+        env={name.partition(" ")[2]: value for name, value in _variables(state).items()},
         network=stage.desk.shell.network(instruction),
         privileged=stage.desk.shell.privileged(instruction),
         mounts=[mounts.read(text, state.expand, instruction.line) for text in instruction.all("mount")],
@@ -129,13 +128,15 @@ def _asked(stage: StageBuild, state: State, instruction: Instruction) -> Asked:
 
 
 def _variables(state: State) -> dict[str, str]:
+    """What the command sees, by "ARG NAME" and "ENV NAME"; proxies count only as ENV."""
     env = state.env()
-    declared = {
-        f"ARG {name}": value
-        for name, value in state.args.items()
-        if name not in environment.PREDEFINED and name not in env
-    }
-    return {**declared, **{f"ENV {name}": value for name, value in env.items()}}
+    found = {}
+    for name, value in state.variables().items():
+        if name in env and name not in state.late:
+            found[f"ENV {name}"] = value
+        elif name not in environment.PREDEFINED:
+            found[f"ARG {name}"] = value
+    return found
 
 
 def _mounted(stage: StageBuild, wanted: mounts.Wanted) -> list[tuple[str, str]]:

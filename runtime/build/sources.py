@@ -20,12 +20,12 @@ from runtime.build.digests import Digests
 from runtime.build.git import Git, Repository
 from runtime.build.remote import Answer, Downloads
 from runtime.build.spec import BuildSpec
-from runtime.build.stages import Stage, find_stage, named_context
+from runtime.build.stages import Stage, from_stage, named_context
 from runtime.build.state import State
-from runtime.build.words import expand_heredoc
 from runtime.errors import BuildFailed
 from runtime.image.dockerfile.errors import DockerfileInvalid
-from runtime.image.dockerfile.parse import Heredoc, Instruction
+from runtime.image.dockerfile.instruction import Heredoc, Instruction
+from runtime.image.dockerfile.words import expand_text
 from runtime.image.manifest import Image
 from schemas.frozen import dataclass
 
@@ -64,7 +64,7 @@ class Sources:
     def source(self, word: str, stage: Stage) -> Source:
         """The context for "", or what ``--from`` names: named context, stage before ``stage``, image."""
         place = named_context(self._spec.additional_contexts, word) if word else ""
-        earlier = find_stage(self._stages, word, before=stage.number) if word and not place else None
+        earlier = from_stage(self._stages, word, stage) if word and not place else None
         if earlier is not None:
             return Files(self._layers(earlier))
         with self._lock:
@@ -96,13 +96,12 @@ class Sources:
 
     def lots(self, state: State, instruction: Instruction, stage: Stage, names: Sequence[str]) -> list[Lot]:
         """What the source words of a COPY or ADD name. Raises BuildFailed, RegistryError."""
-        heredocs = {f"<<{'-' if here.chomp else ''}{here.name}": here for here in instruction.heredocs}
+        heredocs = {here.word: here for here in instruction.heredocs}
         exclude = tuple(state.expand(word) for word in instruction.all("exclude"))
         found = []
         for name in names:
-            here = heredocs.get(name.replace('"', "").replace("'", ""))
-            if here is not None:
-                found.append(self._here(state, here))
+            if name in heredocs:
+                found.append(self._here(state, heredocs[name]))
             elif instruction.name == "ADD" and (repository := git.read(name)):
                 found.append(self._repository(instruction, state, name, repository))
             elif instruction.name == "ADD" and remote.is_url(name):
@@ -116,7 +115,13 @@ class Sources:
     def _local(
         self, instruction: Instruction, state: State, stage: Stage, name: str, exclude: Sequence[str]
     ) -> Lot:
-        source = self.source(state.expand(instruction.flag("from")), stage)
+        word = instruction.flag("from")
+        if "$" in word:
+            raise DockerfileInvalid(
+                "variable expansion is not supported for --from",
+                hint="define a stage 'FROM $ARG AS name' with a global ARG and copy from that",
+            )
+        source = self.source(word, stage)
         items = matches(source, name)
         return Lot(
             contents(source, items, exclude, self.digests),
@@ -129,7 +134,7 @@ class Sources:
     def _here(self, state: State, here: Heredoc) -> Lot:
         if "/" in here.name or here.name in (".", ".."):
             raise DockerfileInvalid(f"'{here.name}' is not a name for a file")
-        text = expand_heredoc(here.text(), state) if here.expand else here.text()
+        text = expand_text(here.text(), state.variables()) if here.expand else here.text()
         data = text.encode("utf-8", "surrogateescape")
 
         def write() -> Content:

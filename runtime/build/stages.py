@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from runtime.image.dockerfile.errors import DockerfileInvalid
-from runtime.image.dockerfile.parse import Dockerfile, Instruction
+from runtime.image.dockerfile.instruction import Dockerfile, Instruction
 from runtime.image.dockerfile.words import expand, split
 from runtime.image.errors import InvalidReference
 from runtime.image.manifest import host_platform
@@ -108,6 +108,22 @@ def find_stage(stages: Sequence[Stage], word: str, *, before: int | None = None)
     if word.isdigit():
         return candidates[int(word)] if int(word) < len(candidates) else None
     return next((stage for stage in reversed(candidates) if stage.name and stage.name == word.lower()), None)
+
+
+def from_stage(stages: Sequence[Stage], word: str, stage: Stage) -> Stage | None:
+    """The stage that ``--from=word`` in ``stage`` means; None when it means an image.
+
+    Raises DockerfileInvalid for one that comes later or is not there.
+    """
+    found = find_stage(stages, word, before=stage.number) or find_stage(stages, word)
+    if found is None and word.isdigit():
+        raise DockerfileInvalid(f"invalid stage index {word}")
+    if found is not None and found.number >= stage.number:
+        names = [one.name or str(one.number) for one in (found, stage)]
+        raise DockerfileInvalid(
+            f"cannot read from stage '{names[0]}': it has to be defined before stage '{names[1]}'"
+        )
+    return found
 
 
 def named_context(contexts: Mapping[str, str], word: str) -> str:

@@ -9,14 +9,13 @@ Source: Dockerfile reference; OCI image-spec config.md.
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from runtime.image.dockerfile.errors import DockerfileInvalid
-from runtime.image.dockerfile.parse import Instruction, command, name_values
+from runtime.image.dockerfile.instruction import Instruction, command, name_values
 from runtime.image.dockerfile.words import expand, expand_words, split
 from runtime.image.manifest import HealthCheck, History, ImageConfig
 
@@ -32,6 +31,7 @@ class State:
     layers: diffIDs, lowest first. args: declared arguments with a value. given: values of build arguments.
     outer: global arguments. when: time of the newest layer, for the history. cmd_set: CMD came in this stage.
     reason: which step was made again first, and why; "" when all came out of the cache.
+    late: arguments declared after an ENV of the same name, over which they win.
     """
 
     layers: list[str]
@@ -43,14 +43,15 @@ class State:
     when: float = 0.0
     cmd_set: bool = False
     reason: str = ""
+    late: frozenset[str] = frozenset()
 
     def env(self) -> dict[str, str]:
         """The variables of the image by name."""
         return dict(item.partition("=")[::2] for item in self.config.env)
 
     def variables(self) -> dict[str, str]:
-        """What ``$name`` can be: arguments, and ENV over them."""
-        return {**self.args, **self.env()}
+        """What ``$name`` can be: arguments and ENV, of the same name the one that came last."""
+        return {**self.args, **self.env(), **{name: self.args[name] for name in self.late}}
 
     def shell(self) -> tuple[str, ...]:
         """What runs the shell form."""
@@ -97,20 +98,23 @@ def _arg(state: State, instruction: Instruction) -> None:
     for word in split(instruction.rest, state.escape, keep_quotes=True):
         name, equals, default = word.partition("=")
         name = state.expand(name)
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise DockerfileInvalid(f"'{name}' is not a name for an ARG")
         if name in state.given:
             state.args[name] = state.given[name]
         elif equals:
             state.args[name] = state.expand(default)
         elif name in state.outer:
             state.args[name] = state.outer[name]
+        else:
+            continue
+        if name in state.env():
+            state.late |= {name}
 
 
 def _env(state: State, instruction: Instruction) -> None:
     pairs = [(state.expand(k), state.expand(v)) for k, v in name_values(instruction, state.escape)]
     env = state.env()
     env.update(pairs)
+    state.late -= set(dict(pairs))
     state.change(env=tuple(f"{key}={value}" for key, value in env.items()))
 
 
@@ -124,18 +128,25 @@ def _user(state: State, instruction: Instruction) -> None:
 
 
 def _expose(state: State, instruction: Instruction) -> None:
-    ports = list(state.config.exposed_ports)
-    for word in state.words(instruction.rest):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?(?:/(tcp|udp|sctp))?", word.lower())
-        if not match or int(match[1]) > 65535 or int(match[2] or match[1]) > 65535:
-            raise DockerfileInvalid(f"'{word}' is not a port", hint="port[-port][/tcp|udp|sctp]")
-        for port in range(int(match[1]), int(match[2] or match[1]) + 1):
-            ports.append(f"{port}/{match[3] or 'tcp'}")
-    state.change(exposed_ports=tuple(dict.fromkeys(ports)))
+    found = [port for word in instruction.words() for one in state.words(word) for port in ports(one)]
+    state.change(exposed_ports=tuple(dict.fromkeys((*state.config.exposed_ports, *found))))
+
+
+def ports(word: str) -> list[str]:
+    """The ports of ``[[address:]host:]port[-port][/protocol]``, as "80/tcp". Raises DockerfileInvalid."""
+    place, slash, protocol = word.lower().partition("/")
+    if protocol not in ("tcp", "udp", "sctp") and (slash or protocol):
+        raise DockerfileInvalid(f"invalid proto: {protocol}", hint="port[-port][/tcp|udp|sctp]")
+    inner = place.rpartition(":")[2]
+    match = re.fullmatch(r"(\d+)(?:-(\d+))?", inner)
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+    if not match or last > 65535 or last < first:
+        raise DockerfileInvalid(f"invalid containerPort: {inner}", hint="port[-port][/tcp|udp|sctp]")
+    return [f"{port}/{protocol or 'tcp'}" for port in range(first, last + 1)]
 
 
 def _volume(state: State, instruction: Instruction) -> None:
-    words = [state.expand(word) for word in instruction.json or split(instruction.rest, keep_quotes=True)]
+    words = [state.expand(word) for word in instruction.words()]
     if not all(words):
         raise DockerfileInvalid("VOLUME needs paths that are not empty")
     state.change(volumes=tuple(dict.fromkeys([*state.config.volumes, *words])))
@@ -159,23 +170,16 @@ def _health(state: State, instruction: Instruction) -> None:
         return
     if kind.upper() != "CMD" or not rest.strip():
         raise DockerfileInvalid(f"HEALTHCHECK needs CMD or NONE, not '{kind}'")
-    test = _test(rest.strip())
+    test = ("CMD", *instruction.json) if instruction.json else ("CMD-SHELL", rest.strip())
     retries = instruction.flag("retries", "0")
     if not retries.isdigit():
-        raise DockerfileInvalid(f"--retries={retries} is not a number")
-    names = ("interval", "timeout", "start-period", "start-interval")
-    times = {name.replace("-", "_"): duration(instruction.flag(name, "0s")) for name in names}
+        raise DockerfileInvalid(f"--retries={retries} is not a number, 0 or more")
+    times = {}
+    for name in ("interval", "timeout", "start-period", "start-interval"):
+        seconds = times[name.replace("-", "_")] = duration(instruction.flag(name, "0s"))
+        if 0 < seconds < 0.001:
+            raise DockerfileInvalid(f"--{name}={instruction.flag(name)} cannot be less than 1ms")
     state.change(healthcheck=HealthCheck(test=test, retries=int(retries), **times))
-
-
-def _test(text: str) -> tuple[str, ...]:
-    try:
-        values = json.loads(text) if text.startswith("[") else None
-    except ValueError:
-        values = None
-    if isinstance(values, list) and values and all(isinstance(value, str) for value in values):
-        return ("CMD", *values)
-    return ("CMD-SHELL", text)
 
 
 def duration(text: str) -> float:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from runtime.build.environment import PREDEFINED
 from runtime.build.state import State
-from runtime.image.dockerfile.parse import Instruction, name_values
-from runtime.image.dockerfile.words import expand, split
+from runtime.image.dockerfile.instruction import Instruction, name_values
+from runtime.image.dockerfile.words import split
 from runtime.image.view import View
 from runtime.spec import Mount
 
@@ -36,13 +36,6 @@ def run_argv(instruction: Instruction, shell: Sequence[str]) -> tuple[tuple[str,
     if alone:
         return (*shell, first.text()), ""
     return (*shell, instruction.rest + "".join(f"\n{here.content}{here.name}" for here in heres)), ""
-
-
-def expand_heredoc(text: str, state: State) -> str:
-    """Variables in a here-document: quotes are ordinary characters there. Raises DockerfileInvalid."""
-    guarded = text.replace('"', '\0"').replace("'", "\1")
-    plain = expand(guarded.replace('\0"', "\2"), state.variables(), state.escape)
-    return plain.replace("\2", '"').replace("\1", "'")
 
 
 def script_mount(home: Path, text: str) -> Mount:

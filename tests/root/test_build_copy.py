@@ -66,7 +66,7 @@ def test_copy(scratch: Path, busybox_root: Path, copy: str, expected: list[str])
         ("COPY <<../../x /z\ntext\n../../x", "is not a name for a file"),
         ("RUN --mount=type=odd,target=/x true", "unknown type 'odd'"),
         ("RUN --mount=type=secret,id=s,required true", "secret 's' is required"),
-        ("EXPOSE 99999", "not a port"),
+        ("EXPOSE 99999", "invalid containerPort: 99999"),
         ("RUN nosuchprogram", "exit code 127"),
         ('RUN ["nosuchprogram"]', "nosuchprogram"),
         ("WORKDIR /etc/passwd", "is a file"),

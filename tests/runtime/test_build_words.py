@@ -97,7 +97,7 @@ def test_configuration_instructions() -> None:
 @pytest.mark.parametrize(
     "text",
     ["EXPOSE x", "EXPOSE 80/foo", "SHELL /bin/sh", "HEALTHCHECK whatever", "HEALTHCHECK --retries=x CMD y",
-     "STOPSIGNAL !", "ARG 1a", "ENV =x", "HEALTHCHECK --interval=3 CMD x", 'VOLUME [""]',
+     "STOPSIGNAL !", "ARG =a", "ENV =x", "HEALTHCHECK --interval=3 CMD x", 'VOLUME [""]',
      "LABEL a=${b:?must}"],
 )  # fmt: skip
 def test_what_is_wrong_with_configuration_has_a_line(text: str) -> None:

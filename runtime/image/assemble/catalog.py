@@ -16,6 +16,7 @@ from runtime.image.assemble.recipe import Recipe
 from runtime.image.assemble.recipes.busybox import busybox
 from runtime.image.assemble.recipes.debian import debian
 from runtime.image.assemble.recipes.nginx import nginx
+from runtime.image.assemble.recipes.node import node
 from runtime.image.assemble.recipes.postgres import postgres
 from runtime.image.assemble.recipes.python import python
 from runtime.image.assemble.recipes.redis import redis
@@ -86,6 +87,16 @@ def _python(codename: str, version: str) -> Iterable[Line]:
     )
 
 
+def _node(codename: str, version: str, minor: str) -> Iterable[Line]:
+    make = partial(node, codename)
+    versions = (version, minor)
+    slim, full = ("-slim", f"-{codename}-slim"), ("", f"-{codename}")
+    yield Line(repository="node", versions=versions, suffixes=slim, make=partial(make, small=True), open=True)
+    yield Line(
+        repository="node", versions=versions, suffixes=full, make=partial(make, small=False), open=True
+    )
+
+
 def _suffixes(codename: str) -> tuple[str, ...]:
     return ("", f"-{codename}")
 
@@ -95,6 +106,8 @@ LINES: tuple[Line, ...] = (
     *_debian("trixie", "13", "stable", "latest"),
     *_python("bookworm", "3.11"),
     *_python("trixie", "3.13"),
+    *_node("bookworm", "18", "18.20"),
+    *_node("trixie", "20", "20.19"),
     Line(
         repository="postgres",
         versions=("15",),

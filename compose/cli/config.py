@@ -3,15 +3,11 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from compose.cli.options import Option, Services
 from compose.cli.scope import Scope, unknown_service
 from compose.cli.table import table
-
-if TYPE_CHECKING:
-    from compose.load.project import Loaded
-
 
 Environment = Annotated[bool, Option("--environment", help="Print environment used for interpolation")]
 Format = Annotated[
@@ -83,7 +79,7 @@ def run(
     if quiet:
         return 0
     if hash:
-        return _write(_hashes(scope.loaded(services), hash), output)
+        return _write(_hashes(scope.partial_model((*omit, "env-files")), hash), output)
     lists = {
         "services": names,
         "images": images,
@@ -150,16 +146,15 @@ def _service_of_yaml(service: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _hashes(loaded: "Loaded", wanted: str) -> str:
-    from compose.plan.fingerprint import service_hash
+def _hashes(model: Mapping[str, Any], wanted: str) -> str:
+    from compose.cli.hashes import service_hash
 
-    project = loaded.project
-    names = sorted(project.services) if wanted == "*" else wanted.split(",")
+    services = model["services"]
     lines = []
-    for name in names:
-        if name not in project.services:
-            raise unknown_service(name, project.services)
-        lines.append(f"{name} {service_hash(project.services[name], project)}\n")
+    for name in sorted(services if wanted == "*" else wanted.split(",")):
+        if name not in services:
+            raise unknown_service(name, services)
+        lines.append(f"{name} {service_hash(services[name])}\n")
     return "".join(lines)
 
 

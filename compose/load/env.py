@@ -27,6 +27,8 @@ def merge_env_files(
     """Fill ``environment`` and ``labels`` of every service from its files, paths from ``base``."""
     for name, service in services.items():
         for key, target in _TARGETS.items():
+            if key == "env_file" and "env-files" in notes.omit:
+                continue
             entries = service.pop(key, None)
             if entries:
                 entries = Seq((_absolute(one, base), at) for one, at in entries.placed())

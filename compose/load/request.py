@@ -28,7 +28,8 @@ class LoadRequest:
     environment: the caller's environment variables.
     cwd:         the absolute working directory.
     services:    services named by the user: they are active whatever their profiles say.
-    omit:        stages that are left out, for ``config --no-...``: some of ``STAGES``.
+    omit:        stages that are left out, for ``config --no-...``: some of ``STAGES``; for its ``--hash``
+                 "env-files", the reading of ``env_file``.
     """
 
     files: tuple[str, ...] = ()

@@ -31,6 +31,9 @@ DONE = frozenset(
         "Unpaused",
         "Restarted",
         "Pulled",
+        "Pushed",
+        "Layer already exists",
+        "Mounted",
         "Built",
         "Done",
         "Exists",
@@ -266,7 +269,11 @@ def _detail(event: dict[str, Any]) -> str:
 
 
 def images(shown: Display, mute: Collection[str] = ()) -> Callable[[Any], None]:
-    """A listener for runtime.image.progress that shows layers, steps and notes; ``mute``: kinds left out."""
+    """A listener for runtime.image.progress that shows images, layers, steps and notes; ``mute``: kinds left
+    out."""
+    from compose.cli.speed import Speed
+
+    speed = Speed()
 
     def listen(event: Any) -> None:
         if event.kind in mute:
@@ -275,13 +282,11 @@ def images(shown: Display, mute: Collection[str] = ()) -> Callable[[Any], None]:
             shown.line(event.text)
             return
         detail = event.detail
-        if event.total:
-            from compose.cli.humane import size
-
-            detail = f"{size(event.current)}/{size(event.total)}"
-        if isinstance(shown, Plain) and detail and event.current < event.total:
-            detail = ""  # a plain line per change of status, not one per block of bytes
-        shown.change(event.id or "Image", event.text, detail)
+        if event.total and not (isinstance(shown, Plain) and event.current < event.total):
+            # without a terminal a line per change of status, not one per block of bytes
+            detail = speed.words(event.id, event.current, event.total, time.monotonic())
+        name = f"Image {event.id}" if event.kind == "image" else event.id or "Image"
+        shown.change(name, event.text, detail, below=f"Image {event.part_of}" if event.part_of else "")
 
     return listen
 

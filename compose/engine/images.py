@@ -7,18 +7,22 @@ Goes out:  ImageFacts by service. Runs in the command itself, not in the supervi
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from compose.engine import policy
+from compose.engine.policy import Decision
 from compose.errors import ComposeError
 from compose.model.places import Places
 from compose.model.project import Project
 from compose.model.service import Service
 from compose.plan.launch import ImageFacts
 from compose.plan.observed import PROJECT, SERVICE
-from runtime.errors import ImageNotFound, RuntimeFailure
+from runtime.errors import ImageNotFound
 from runtime.image.manifest import Image
 from runtime.image.progress import Events, silent
+from runtime.image.reference import parse
 from runtime.image.store import Store
 from schemas.frozen import dataclass
 
@@ -31,7 +35,7 @@ class ImageOptions:
     """Flags about images.
 
     build:    build every service that can be built (``--build``). no_build: never build.
-    pull:     "", "always", "missing", "never" or "build", over each service's ``pull_policy``.
+    pull:     "" or one of ``policy.FLAGS``, over each service's ``pull_policy``.
     assemble: "auto", "registry" (never assemble) or "assemble" (never ask a registry).
     parallel: downloads at a time.
     """
@@ -62,74 +66,99 @@ def prepare(
     wanted = options or ImageOptions()
     places.secure()
     store = Store(places.images)
-    images: dict[str, Image] = {}
-    to_pull: dict[str, list[str]] = {}
-    to_build: list[Service] = []
-    for service in project.services.values():
+    services = [service for service in project.services.values() if service.provider is None]
+    policies = {s.name: policy.effective(s, wanted.pull, build=wanted.build) for s in services}
+
+    def decision(service: Service, *, pulled: bool = False) -> Decision:
         name = image_name(project, service)
-        found = store.find(name)
-        action = decide(service, found is not None, wanted)
-        if action == "build":
-            to_build.append(service)
-        elif action == "pull":
-            to_pull.setdefault(name, []).append(service.name)
-        elif found is None:
-            raise ImageNotFound(
-                f"no image '{name}' here for service '{service.name}', and its policy forbids to get it",
-                hint="'pycompose pull' or 'pycompose build' gets it",
-            )
-        else:
-            images[service.name] = found
-    for name, services in pull_all(places, store, list(to_pull), wanted, events).items():
-        images.update(dict.fromkeys(to_pull[name], services))
-    images.update(build_all(project, places, store, to_build, BuildFlags(assemble=wanted.assemble), events))
-    return {name: facts_of(images[name], image_name(project, s)) for name, s in project.services.items()}
+        return policy.decide(
+            service,
+            policies[service.name],
+            here=local(store, name, service.platform) is not None,
+            looked=store.index.named_at(str(parse(name))),
+            now=time.time(),
+            no_build=wanted.no_build,
+            pulled=pulled,
+        )
+
+    to_pull = [service for service in services if decision(service) is Decision.PULL]
+    pulled = pull_all(store, to_pull, buildable(project), wanted, events)
+    images: dict[str, Image] = {}
+    to_build: list[Service] = []
+    for service in services:
+        match decision(service, pulled=True):
+            case Decision.BUILD:
+                to_build.append(service)
+            case Decision.REFUSE:
+                raise missing(image_name(project, service), service, wanted)
+            case _:
+                found = pulled.get(service.name) or local(
+                    store, image_name(project, service), service.platform
+                )
+                assert found is not None
+                images[service.name] = found
+    flags = BuildFlags(assemble=wanted.assemble)
+    images.update(build_all(project, places, store, to_build, flags, events))
+    return {s.name: facts_of(images[s.name], image_name(project, s)) for s in services}
 
 
-def decide(service: Service, there: bool, options: ImageOptions) -> str:
-    """What has to be done for one service: "build", "pull" or "" (use what is there). Pure.
+def local(store: Store, name: str, platform: str) -> Image | None:
+    """The image of that name in the store, when it is for ``platform`` ("" for any)."""
+    from runtime.image.pull import fits
 
-    Source: Compose Specification, pull_policy; docker compose builds what has ``build`` and no policy.
+    found = store.find(name)
+    return None if found is not None and platform and not fits(found, platform) else found
+
+
+def buildable(project: Project) -> frozenset[str]:
+    """Images that some service of the project builds: a pull of them may fail."""
+    return frozenset(image_name(project, s) for s in project.services.values() if s.build is not None)
+
+
+def push_names(service: Service) -> list[str]:
+    """The names that ``push`` and ``build --push`` send: ``image`` and the ``tags`` of a build.
+
+    None for a service without both, as with docker compose: its image belongs to others, or has no registry.
     """
-    policy = {"if_not_present": "missing"}.get(
-        options.pull or service.pull_policy, options.pull or service.pull_policy
+    if service.build is None or not service.image:
+        return []
+    return list(dict.fromkeys((service.image, *service.build.tags)))
+
+
+def missing(name: str, service: Service, options: ImageOptions) -> ImageNotFound:
+    """The error for an image that is not here and must not be got."""
+    if service.build is not None and options.no_build:
+        return ImageNotFound(
+            f"no image '{name}' here for service '{service.name}', and --no-build forbids to make it",
+            hint="'pycompose build' makes it",
+        )
+    return ImageNotFound(
+        f"no image '{name}' here for service '{service.name}', and its policy forbids to get it",
+        hint="'pycompose pull' or 'pycompose build' gets it",
     )
-    if service.build is not None and not options.no_build:
-        if options.build or policy == "build" or (not there and policy in ("", "missing", "never")):
-            return "build"
-        if policy in ("", "missing", "never"):
-            return ""
-    if policy == "never":
-        return ""
-    return "pull" if policy == "always" or not there else ""
 
 
 def pull_all(
-    places: Places, store: Store, names: Sequence[str], options: ImageOptions, events: Events
+    store: Store,
+    services: Sequence[Service],
+    buildable: Collection[str],
+    options: ImageOptions,
+    events: Events,
 ) -> dict[str, Image]:
-    """Pull several references side by side. Raises ImageError; Several when more than one failed."""
-    if not names:
+    """Pull the images of ``services`` side by side; gives them by service. What is ``buildable`` may fail.
+
+    Raises ImageError, or a group when more than one failed.
+    """
+    if not services:
         return {}
-    from concurrent.futures import ThreadPoolExecutor
+    from compose.engine.registries import Wanted, pull_each
 
-    from runtime.build import Runner
-    from runtime.image.pull import pull
-
-    def one(name: str) -> Image:
-        return pull(store, name, policy=options.assemble, runner=Runner(), events=events)
-
-    with ThreadPoolExecutor(max(1, options.parallel)) as pool:
-        futures = {name: pool.submit(one, name) for name in names}
-    images: dict[str, Image] = {}
-    failures: list[RuntimeFailure] = []
-    for name, future in futures.items():
-        try:
-            images[name] = future.result()
-        except RuntimeFailure as error:
-            failures.append(error)
-    if failures:
-        raise failures[0] if len(failures) == 1 else ExceptionGroup("several images", failures)
-    return images
+    wanted = {service.name: Wanted(service.image, service.platform) for service in services}
+    outcome = pull_each(
+        store, list(wanted.values()), assemble=options.assemble, parallel=options.parallel, events=events
+    )
+    outcome.check([item for item in outcome.failed if item.name in buildable])
+    return {name: outcome.done[item] for name, item in wanted.items() if item in outcome.done}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

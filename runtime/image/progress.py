@@ -18,12 +18,14 @@ from schemas.frozen import dataclass
 class Progress:
     """One change worth showing.
 
-    kind:    "layer" (bytes moving; id is the short digest), "step" (an instruction of a build, id is its
+    kind:    "image" (an image that is pulled or pushed as a whole; id is its name), "layer" (bytes moving;
+             id is the short digest), "step" (an instruction of a build, id is its
              number and text, "[web 2/7] RUN make"), "output" (a line a step printed, in text), "note"
              (a sentence for the user).
     text:    what became of it: "Downloading", "Unpacking", "Exists", "Running", "CACHED", "Done", "Error".
     current, total: bytes, 0 when unknown.
-    detail:  why, in a few words: what made a step run again.
+    detail:  why, in a few words: what made a step run again, what went wrong.
+    part_of: the image that a layer belongs to, "" when nothing is said of it as a whole.
     """
 
     kind: str
@@ -32,6 +34,7 @@ class Progress:
     current: int = 0
     total: int = 0
     detail: str = ""
+    part_of: str = ""
 
 
 Events = Callable[[Progress], None]

@@ -66,7 +66,7 @@ def pull(
     if policy not in POLICIES:
         raise ImageError(f"'{policy}' is not a way to get images", hint=f"one of: {', '.join(POLICIES)}")
     found = store.find(reference)
-    if found is not None and platform and not _fits(found, platform):
+    if found is not None and platform and not fits(found, platform):
         found = None
     if found is not None and not refresh:
         return found
@@ -90,7 +90,8 @@ def pull(
         return _assemble(store, name, runner, events, error)
 
 
-def _fits(image: Image, platform: str) -> bool:
+def fits(image: Image, platform: str) -> bool:
+    """Whether an image of the store is one for ``platform``; one that does not say is for every."""
     words = (image.config.os, image.config.architecture, image.config.variant)
     return not image.config.architecture or matches("/".join(filter(None, words)), platform)
 
@@ -140,7 +141,6 @@ class _Fetch:
             word = self.name.digest or told
             known = self._known(word, found)
             if known is not None:
-                self.events(Progress(kind="layer", id=self.name.familiar(), text="Up to date"))
                 return self._record(known, word)
             return self._fetch(registry, word)
 
@@ -152,7 +152,7 @@ class _Fetch:
             return None
         rows = [row.id for row in self.store.index.images() if digest in row.digests]
         images = [self.store.resolve(row) for row in rows]
-        return next((image for image in images if _fits(image, self.platform or host_platform())), None)
+        return next((image for image in images if fits(image, self.platform or host_platform())), None)
 
     def _record(self, image: Image, digest: str) -> Image:
         """Let the name stand for ``image`` as of now."""
@@ -278,7 +278,16 @@ class _Fetch:
 
     def _say(self, entry: Descriptor, text: str, current: int = 0) -> None:
         total = entry.size if current else 0
-        self.events(Progress(kind="layer", id=entry.digest[7:19], text=text, current=current, total=total))
+        self.events(
+            Progress(
+                kind="layer",
+                id=entry.digest[7:19],
+                text=text,
+                current=current,
+                total=total,
+                part_of=self.name.familiar(),
+            )
+        )
 
     def _note(self, text: str) -> None:
         self.events(Progress(kind="note", text=text))

@@ -254,8 +254,10 @@ class _Push:
         return digest
 
     def _say(self, diff: str, text: str, current: int = 0, total: int = 0) -> None:
-        event = Progress(kind="layer", id=diff[7:19], text=text, current=current, total=total)
-        self.events(event)
+        name = self.name.familiar()
+        self.events(
+            Progress(kind="layer", id=diff[7:19], text=text, current=current, total=total, part_of=name)
+        )
 
 
 def _describe(entry: Descriptor, *, docker: bool) -> dict[str, Any]:

@@ -1,7 +1,29 @@
-"""``python -m compose`` is ``pycompose``."""
+"""The command ``pycompose``, and ``python -m compose``: Ctrl-C never shows a traceback.
 
+While Python imports and while it ends, SIGINT simply ends the process; in between it is KeyboardInterrupt,
+which the verbs handle. A caller's SIG_IGN (a background job of a shell) stays.
+"""
+
+import signal
 import sys
 
-from compose.cli import main
+_OURS = signal.default_int_handler
+if signal.getsignal(signal.SIGINT) is _OURS:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-sys.exit(main())
+
+def main() -> int:
+    """Run the command line and give the exit code."""
+    from compose.cli import main as run
+
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, _OURS)
+    try:
+        return run()
+    finally:
+        if signal.getsignal(signal.SIGINT) is _OURS:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

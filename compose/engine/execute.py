@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from compose.engine.events import Emit, step, warning
+from compose.engine.through import through
 from compose.errors import ComposeError, sentence
 from compose.model.service import Condition
 from compose.plan.steps import Kind, Plan, Step, Wait
@@ -95,16 +96,22 @@ class _Run:
     async def run(self) -> None:
         self.tasks = [asyncio.ensure_future(self._step(n, s)) for n, s in enumerate(self.plan.steps)]
         try:
-            await asyncio.gather(*self.tasks)
+            await self._all()
         except asyncio.CancelledError:
-            for task in self.tasks:
+            for task in self.tasks:  # once: a second time would break into what they take back
                 task.cancel()
-            await asyncio.gather(*self.tasks, return_exceptions=True)
+            await through(self._all())
             raise
+        for task in self.tasks:
+            task.result()
         if len(self.failures) == 1:
             raise self.failures[0]
         if self.failures:
             raise ExceptionGroup("several steps failed", self.failures)
+
+    async def _all(self) -> None:
+        if self.tasks:
+            await asyncio.wait(self.tasks)
 
     async def _step(self, number: int, step: Step) -> None:
         ok = False
@@ -171,11 +178,14 @@ class _Run:
             await self.machine.open(item)
         except BaseException:
             conditions.cancel()
-            await asyncio.gather(conditions, return_exceptions=True)
-            await self.machine.discard(item)
+            await through(self._take_back(item, conditions))
             raise
         self.emit(step("container", item.name, "Started"))
         return True
+
+    async def _take_back(self, item: Step, conditions: asyncio.Task[bool]) -> None:
+        await asyncio.gather(conditions, return_exceptions=True)
+        await self.machine.discard(item)
 
     async def _conditions(self, waits: Sequence[Wait]) -> bool:
         results = await asyncio.gather(*(self._condition(wait) for wait in waits))

@@ -21,13 +21,14 @@ from compose.engine import ground
 from compose.engine.attach import Attachments
 from compose.engine.events import Emit, warning
 from compose.engine.execute import FAILURES
+from compose.engine.through import through
 from compose.errors import ComposeError, StepFailed, sentence
 from compose.model.project import Project
 from compose.plan.launch import Launch
 from runtime.container import Runtime
 from runtime.errors import RuntimeFailure
 from runtime.policy import health, restart
-from runtime.spec import ExecResult, ExecSpec, ExitRecord
+from runtime.spec import ContainerSpec, ExecResult, ExecSpec, ExitRecord
 from runtime.state import write_json
 
 
@@ -96,6 +97,9 @@ class Keeper:
             self.stopped = False
             self._attempts = self.restarts = 0
         spec = ground.prepare(self.launch, project, self.shop.volumes, self.shop.record(self.id))
+        return await through(self._made(spec, passed))
+
+    async def _made(self, spec: ContainerSpec, passed: tuple[int, ...]) -> int | None:
         created = await self.shop.runtime.create(spec, passed)
         self.prepared = True
         for text in created.warnings:
@@ -112,6 +116,11 @@ class Keeper:
         """Open the gate; returns when the program runs and its ``post_start`` hooks have ended well."""
         if self.running:
             return
+        await through(self._opened())
+        for hook in self.launch.post_start:
+            await self._hook(hook, "post_start")
+
+    async def _opened(self) -> None:
         self.exit = None
         self.health = "starting" if self.launch.health else ""
         await self.shop.runtime.start(self.id)
@@ -119,15 +128,13 @@ class Keeper:
         self.started_at = time.time()
         self._save()
         self._watch_health()
-        for hook in self.launch.post_start:
-            await self._hook(hook, "post_start")
 
     async def discard(self) -> None:
         """Undo ``prepare``: end the process at the gate, free its addresses and ports."""
         if not self.prepared:
             return
         self.prepared = False
-        await self.shop.runtime.discard(self.id)
+        await through(self.shop.runtime.discard(self.id))
         self.shop.attachments.unplug(self.launch)
 
     async def _hook(self, hook: ExecSpec, kind: str) -> None:
@@ -185,6 +192,9 @@ class Keeper:
     async def remove(self, *, with_anonymous: bool) -> None:
         """Remove record, writable layer and, ``with_anonymous``, its anonymous volumes."""
         await self._no_restart()
+        await through(self._removed(with_anonymous))
+
+    async def _removed(self, with_anonymous: bool) -> None:
         self.shop.attachments.unplug(self.launch, for_good=True)
         ground.remove_files(self.launch)
         await self.shop.runtime.remove(self.id)

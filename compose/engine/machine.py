@@ -16,6 +16,7 @@ from compose.engine.attach import Attachments
 from compose.engine.events import Emit, Event, step, warning
 from compose.engine.keeper import Keeper, Workshop, new_id, not_healthy
 from compose.engine.observe import facts, read_json
+from compose.engine.through import through
 from compose.errors import ComposeError
 from compose.model.places import Places
 from compose.model.project import Network as ModelNetwork
@@ -157,7 +158,7 @@ class ProjectMachine:
 
     async def remove_network(self, name: str) -> None:
         """Remove a network nobody is on. The kernel takes 30 to 60 ms a bridge, so a thread waits for it."""
-        await asyncio.to_thread(self.attachments.networks.remove, name)
+        await through(asyncio.to_thread(self.attachments.networks.remove, name))
 
     async def create_volume(self, name: str) -> None:
         """Make a named volume of the project."""

@@ -12,7 +12,10 @@ import gc
 import json
 import os
 import sys
+import time
 from pathlib import Path
+
+PATIENCE = 20.0  # seconds for another supervisor of the project to begin to listen or to end
 
 if not __package__:  # run as a file, without site-packages: nothing here needs them, and it is quicker
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
@@ -65,8 +68,7 @@ def _supervise(project: str | int, answer: Answer) -> int:
     places = Places.from_environment(os.environ)
     places.secure()
     run = places.project_run(project)
-    run.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if _lock(run / "lock") < 0:
+    if _lock(run) < 0:
         answer.tell("taken")
         warm.cancel()
         return 0
@@ -84,17 +86,48 @@ def _named(handle: int) -> str:
     return str(json.loads(data)["project"]) if data else ""
 
 
-def _lock(path: Path) -> int:
-    """Hold ``lock`` for as long as this process lives; -1 when another supervisor has it."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _lock(run: Path) -> int:
+    """Hold ``run``/lock for as long as this process lives; -1 when another supervisor serves the project.
+
+    One that has the lock and does not listen is about to listen or to end: it is waited for.
+    """
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with contextlib.suppress(FileNotFoundError):  # the last one has just removed the directory
+            handle = os.open(run / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if _held(handle, run / "lock"):
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, str(os.getpid()).encode(), 0)
+                return handle
+            os.close(handle)
+            if _served(run):
+                break
+            time.sleep(0.005)
+    return -1
+
+
+def _held(handle: int, path: Path) -> bool:
+    """Lock ``handle``; False when another has it or it is not the file at ``path`` any more."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return -1
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, str(os.getpid()).encode(), 0)
-    return handle
+        return os.fstat(handle).st_ino == path.stat().st_ino
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+def _served(run: Path) -> bool:
+    """Whether somebody listens on control.sock."""
+    import socket
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError):
+        directory = os.open(run, os.O_PATH | os.O_DIRECTORY)
+        try:
+            probe.connect(f"/proc/self/fd/{directory}/control.sock")
+            return True
+        finally:
+            os.close(directory)
+    return False
 
 
 def _log_to(path: Path) -> None:

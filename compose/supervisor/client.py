@@ -39,14 +39,15 @@ def request(
     Closing the iterator early tells the supervisor that the command has gone away.
     """
     where = places or Places.from_environment(os.environ)
-    with _connect(where, project, start=start) as connection:
-        data = encode({"verb": verb, "arguments": arguments})
-        if fds:
-            socket.send_fds(connection, [data[:1]], list(fds))
-            data = data[1:]
-        connection.sendall(data)
-        with connection.makefile("rb") as lines:
-            for line in lines:
+    data = encode({"verb": verb, "arguments": arguments})
+    while True:
+        with _connect(where, project, start=start) as connection, connection.makefile("rb") as lines:
+            try:
+                _send(connection, data, fds)
+                line = lines.readline()
+            except (ConnectionResetError, BrokenPipeError):
+                continue  # not read to its end by one that is gone: the next supervisor is asked
+            while line:
                 message = json.loads(line)
                 if "error" in message:
                     raise error_from(message["error"])
@@ -56,10 +57,18 @@ def request(
                     yield message
                     return
                 yield message
-    raise SupervisorLost(
-        f"the supervisor of project '{project}' went away in the middle of '{verb}'",
-        hint=f"it is started again by itself; see {where.project_run(project)}/supervisor.log",
-    )
+                line = lines.readline()
+        raise SupervisorLost(
+            f"the supervisor of project '{project}' went away in the middle of '{verb}'",
+            hint=f"it is started again by itself; see {where.project_run(project)}/supervisor.log",
+        )
+
+
+def _send(connection: socket.socket, data: bytes, fds: Sequence[int]) -> None:
+    if fds:
+        socket.send_fds(connection, [data[:1]], list(fds))
+        data = data[1:]
+    connection.sendall(data)
 
 
 class Prestart:

@@ -17,6 +17,7 @@ import signal
 import socket
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from compose.engine.events import Event
@@ -51,6 +52,7 @@ class _Server:
         self.calls: set[asyncio.Task[None]] = set()
         self.writing = asyncio.Lock()
         self.idle = asyncio.Event()
+        self.listener: socket.socket
         self.ending = False
 
     async def run(self, ready: Callable[[], None]) -> int:
@@ -62,7 +64,7 @@ class _Server:
         machine = self.machine = ProjectMachine(self.places, self.project, factory, self._emit)
         await machine.runtime.open()
         await machine.adopt()
-        listener = self._listen()
+        listener = self.listener = self._listen()
         loop.add_reader(listener, self._accept, listener)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self.idle.set)
@@ -70,7 +72,7 @@ class _Server:
         gc.collect()
         gc.freeze()
         await self._until_idle()
-        loop.remove_reader(listener)
+        self._deaf()
         await self._finish(listener)
         return 0
 
@@ -104,9 +106,16 @@ class _Server:
         await self.machine.runtime.close()
         self.machine.attachments.close()
         if not self.machine.keepers:
-            shutil.rmtree(self.run_dir, ignore_errors=True)
+            with contextlib.suppress(OSError):  # not empty: what is left of the project is another verb's
+                (self.machine.data / "containers").rmdir()
+                self.machine.data.rmdir()
+            _remove(self.run_dir)
 
     # -- connections --------------------------------------------------------------------------------
+
+    def _deaf(self) -> None:
+        """Accept nobody any more: who connects now is reset when we end, and asks the next supervisor."""
+        asyncio.get_running_loop().remove_reader(self.listener)
 
     def _listen(self) -> socket.socket:
         path = self.run_dir / "control.sock"
@@ -171,6 +180,7 @@ class _Server:
             work.cancel()
         outcome = await _outcome(work)
         if "result" in outcome and self._at_rest():
+            self._deaf()
             self.ending = True  # the command hears its result when nothing is left of us but this process
             await self._clean_up()
             outcome["result"]["ending"] = True
@@ -184,6 +194,18 @@ class _Server:
     def _at_rest(self) -> bool:
         """No container is left and nobody else asks for anything."""
         return not self.machine.keepers and len(self.calls) == 1 and not self.ending
+
+
+def _remove(run: Path) -> None:
+    """Delete RUN/<project>, its lock last: a next supervisor that waits for it makes everything anew."""
+    with contextlib.suppress(OSError):
+        for entry in run.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry.name != "lock":
+                entry.unlink()
+        (run / "lock").unlink()
+        run.rmdir()
 
 
 async def _perform(verb: Any, call: Call) -> dict[str, Any]:

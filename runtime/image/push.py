@@ -148,17 +148,18 @@ class _Push:
 
     def _layers(self, came: tuple[bytes, Manifest] | None) -> list[Descriptor]:
         """Have every layer in the registry; gives what the manifest has to say of them."""
-        known: dict[str, list[Descriptor]] = {diff: self._known(diff) for diff in self.image.layer_ids}
+        known: dict[str, list[Descriptor]] = {diff: [] for diff in self.image.layer_ids}
         if came is not None:
             for diff, entry in zip(self.image.layer_ids, came[1].layers, strict=True):
-                known[diff] = [entry, *[other for other in known[diff] if other.digest != entry.digest]]
+                known[diff] = [entry]
         for diff in known:
             self._say(diff, "Waiting")
         stop = threading.Event()
 
         def work(diff: str) -> Descriptor:
             try:
-                return self._layer(diff, known[diff], stop)
+                with self.store.locked(f"push {self.name.name()} {diff}"):  # one tag after the other
+                    return self._layer(diff, [*known[diff], *self._known(diff)], stop)
             except BaseException:
                 stop.set()
                 raise
@@ -183,6 +184,7 @@ class _Push:
     def _layer(self, diff: str, known: Sequence[Descriptor], stop: threading.Event) -> Descriptor:
         if stop.is_set():
             raise _Stopped("another layer failed")
+        known = list({entry.digest: entry for entry in reversed(known)}.values())[::-1]
         for entry in known:
             if upload.has(self.registry, entry.digest):
                 self._say(diff, "Layer already exists")

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from compose.cli.options import Option, Services
 from compose.cli.scope import Scope, unknown_service
-from compose.cli.table import table
 
 Environment = Annotated[bool, Option("--environment", help="Print environment used for interpolation")]
 Format = Annotated[
@@ -62,8 +61,8 @@ def run(
     if environment:
         return _write(listing.environment(scope), output)
     if variables:
-        rows = [["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"], *listing.variables(scope)]
-        return _write(table(rows, least=20), output)
+        shown = listing.variables_json if format == "json" else listing.variables_table
+        return _write(shown(listing.variables(scope)), output)
     stages = {
         "consistency": no_consistency,
         "env-resolution": no_env_resolution,
@@ -94,14 +93,14 @@ def run(
             return _write("".join(f"{name}\n" for name in found), output)
     from compose.load.canonical import printed
 
-    shown = listing.only(model, services)
+    chosen = listing.only(model, services)
     if resolve_image_digests or lock_image_digests:
         from compose.cli import pin
 
-        shown = pin.pinned(shown)
-        shown = pin.lock(shown) if lock_image_digests else shown
+        chosen = pin.pinned(chosen)
+        chosen = pin.lock(chosen) if lock_image_digests else chosen
     # where variables are left alone, dollars are as well
-    return _write(_rendered(shown if no_interpolate else printed(shown), format), output)
+    return _write(_rendered(chosen if no_interpolate else printed(chosen), format), output)
 
 
 def _rendered(shown: Mapping[str, Any], format: str) -> str:

@@ -4,10 +4,14 @@ Comes in:  the scope, the canonical model.
 Goes out:  texts. Nothing here changes anything.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from compose.cli.scope import Scope
+from compose.cli.table import table
+
+if TYPE_CHECKING:
+    from compose.load.variables import Mention
 
 
 def only(model: Mapping[str, Any], services: Sequence[str]) -> Mapping[str, Any]:
@@ -63,15 +67,43 @@ def environment(scope: Scope) -> str:
     return "".join(f"{name}={found[name]}\n" for name in sorted(found))
 
 
-def variables(scope: Scope) -> list[list[str]]:
-    """Name, whether it is required, default and alternate value of every variable the files mention."""
+def variables(scope: Scope) -> "list[Mention]":
+    """Every variable that the files mention, by name; in one text its first form counts, else the last."""
     from compose.load.variables import mentions
 
     model = scope.partial_model(("interpolate", "normalize", "path-resolution"))
-    found: dict[str, list[str]] = {}
-    for one in mentions({key: item for key, item in model.items() if key != "name"}):
-        row = found.setdefault(one.name, [one.name, "false", "", ""])
-        row[1] = "true" if one.required else row[1]
-        row[2] = one.default or row[2]
-        row[3] = one.alternate or row[3]
+    found: dict[str, Mention] = {}
+    for text in _texts({key: item for key, item in model.items() if key != "name"}):
+        for one in reversed(list(mentions(text))):
+            found[one.name] = one
     return [found[name] for name in sorted(found)]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(one)
+
+
+def variables_table(found: "Sequence[Mention]") -> str:
+    """A line for each variable."""
+    rows = [[one.name, str(one.required).lower(), one.default, one.alternate] for one in found]
+    return table([["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"], *rows], least=20)
+
+
+def variables_json(found: "Sequence[Mention]") -> str:
+    """An object for each variable, as docker compose prints it."""
+    import json
+
+    shown = {
+        one.name: {
+            "Name": one.name,
+            "DefaultValue": one.default,
+            "PresenceValue": one.alternate,
+            "Required": one.required,
+        }
+        for one in found
+    }
+    return json.dumps(shown, indent=4, ensure_ascii=False) + "\n"

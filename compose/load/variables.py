@@ -16,7 +16,7 @@ from schemas.frozen import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mention:
-    """One ``${NAME<operator><operand>}``; a default that itself holds variables is not shown."""
+    """One ``${NAME<operator><operand>}``, the operand as it was written."""
 
     name: str
     required: bool = False
@@ -60,11 +60,10 @@ def _braced(inside: str) -> Iterator[Mention]:
     rest = inside[match.end() :]
     operator = next((one for one in OPERATORS if rest.startswith(one)), "")
     operand = rest[len(operator) :]
-    shown = "" if "$" in operand.replace("$$", "") else operand
     yield Mention(
         name=match[0],
         required="?" in operator,
-        default=shown if "-" in operator else "",
-        alternate=shown if "+" in operator else "",
+        default=operand if "-" in operator else "",
+        alternate=operand if "+" in operator else "",
     )
     yield from _in_text(operand)

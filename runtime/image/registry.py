@@ -35,7 +35,8 @@ from runtime.image.transport import Response, Transport
 ACCEPT = ", ".join((*INDEXES, *MANIFESTS))
 ATTEMPTS = 5
 _MANIFEST_MAX, _SMALL = 8 << 20, 1 << 16
-_BREAKS = 100  # however often a download got on a little
+_BREAKS = 1000  # however often a download gets on
+_GETS_ON = 1 << 16  # bytes that make up for a break
 _CHUNK = 1 << 18
 _STARTS_AT = re.compile(r"bytes (\d+)-")
 Result = TypeVar("Result")
@@ -197,7 +198,7 @@ class Registry:
                     raise self._gone(error) from error
             if have >= descriptor.size:
                 break
-            stuck = stuck + 1 if have == before else 0
+            stuck = 0 if have - before >= _GETS_ON else stuck + 1
             if stuck >= ATTEMPTS:
                 break
             self._sleep(min(wait, refusal.LONGEST_WAIT))

@@ -25,7 +25,7 @@ from runtime.image import settings, trust
 from runtime.image.errors import RegistryBroken, RegistryTLS, RegistryUnreachable
 from runtime.image.proxy import proxy
 
-CONNECT, PATIENCE = 3.0, 20.0
+CONNECT, PATIENCE = 3.0, 15.0
 _REDIRECTS = 6
 _SMALL = 1 << 16
 _MOVED = (301, 302, 303, 307, 308)

@@ -109,10 +109,12 @@ def tar(files: Mapping[str, bytes]) -> bytes:
 
 @dataclass
 class Archive:
-    """What the server gives: path to content. ``asked``: what it was asked for."""
+    """What the server gives: path to content. ``asked``: what it was asked for. ``refuse``: hang up on
+    everybody."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    refuse: bool = False
 
     def add(self, suite: str, packages: Mapping[str, bytes], *, key: Signer, extra: str = "") -> None:
         """Publish a suite with .debs by the text of their control file."""
@@ -126,6 +128,8 @@ class Archive:
         name, digest = "main/binary-amd64/Packages.xz", hashlib.sha256(index).hexdigest()
         name_arm = name.replace("amd64", "arm64")
         lines = "".join(f" {digest} {len(index)} {entry}\n" for entry in (name, name_arm))
+        whole = hashlib.sha256(stanzas.encode()).hexdigest()
+        lines += "".join(f" {whole} {len(stanzas)} {entry[:-3]}\n" for entry in (name, name_arm))
         text = f"Suite: {suite}\nCodename: {suite}\n{extra}SHA256:\n{lines}"
         self.files[f"/debian/dists/{suite}/InRelease"] = key.sign(text)
         self.files[f"/debian/dists/{suite}/{name}"] = index
@@ -142,6 +146,9 @@ def served(archive: Archive) -> Iterator[str]:
 
         def do_GET(self) -> None:
             archive.asked.append(self.path)
+            if archive.refuse:
+                self.close_connection = True
+                return
             body = archive.files.get(self.path)
             self.send_response(200 if body is not None else 404)
             self.send_header("Content-Length", str(len(body or b"")))

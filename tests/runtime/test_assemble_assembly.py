@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,65 @@ def test_a_damaged_file_of_the_cache_is_fetched_again(house: House) -> None:
     house.store.index.drop_steps([step[0] for step in house.store.index.steps()])
     house.assemble()
     assert sum(path.endswith(".deb") for path in house.archive.asked) == 2
+
+
+def test_a_damaged_index_of_the_cache_is_fetched_again(house: House) -> None:
+    house.assemble()
+    for path in (house.root / "cache/debian/index").iterdir():
+        path.write_bytes(path.read_bytes()[:-5])
+    house.assemble("busybox:1.35")
+    assert sum(path.endswith("Packages.xz") for path in house.archive.asked) == 2
+
+
+def test_without_a_network_what_is_kept_makes_the_image_and_that_is_said(house: House) -> None:
+    house.assemble()
+    house.store.remove("busybox")
+    house.store.index.drop_steps([step[0] for step in house.store.index.steps()])
+    house.archive.refuse = True
+    house.told.clear()
+    image = house.assemble()
+    assert (image.layers[0] / "bin/busybox").exists()
+    notes = [event.text for event in house.told if event.kind == "note"]
+    assert any("taking its index of bookworm as it was on 20" in text for text in notes)
+
+
+def test_an_index_that_has_expired_counts_without_a_network_and_not_with_one(house: House) -> None:
+    house.assemble()
+    old = "Valid-Until: Sat, 01 Jan 2000 00:00:00 UTC\n"
+    house.archive.add("bookworm", {CONTROL: PACKAGE}, key=signer(), extra=old)
+    with pytest.raises(ArchiveStale):
+        house.assemble()
+    house.archive.refuse = True
+    assert house.assemble().references
+
+
+def test_a_kept_index_that_was_tampered_with_is_refused(house: House) -> None:
+    house.assemble()
+    house.store.remove("busybox")
+    for path in (house.root / "cache/debian/release").iterdir():
+        path.write_bytes(path.read_bytes().replace(b"Suite: b", b"Suite: c"))
+    house.archive.refuse = True
+    with pytest.raises(SignatureWrong):
+        house.assemble()
+
+
+def test_the_cache_of_packages_keeps_to_its_budget(house: House) -> None:
+    house.assemble()
+    pool = house.root / "cache/debian/pool"
+    for number in range(5):
+        (pool / f"old{number}").write_bytes(bytes(1000))
+        os.utime(pool / f"old{number}", (number + 1, number + 1))
+    (pool / ".part.1.2").write_bytes(b"left")
+    os.utime(pool / ".part.1.2", (1, 1))
+    rest = sum(
+        path.stat().st_size for path in pool.parent.glob("[pi]*/*") if not path.name.startswith((".", "old"))
+    )
+    house.environment = {**house.environment, "PYCOMPOSE_PACKAGE_CACHE": str(rest + 2500)}
+    house.assemble()
+    assert sorted(path.name for path in pool.iterdir() if path.name.startswith(("old", "."))) == [
+        "old3",
+        "old4",
+    ]
 
 
 def test_a_package_that_is_not_the_promised_one_is_refused(house: House) -> None:

@@ -9,6 +9,7 @@ Source: wiki.debian.org/DebianRepository/Format (InRelease, by-hash, Valid-Until
 
 from __future__ import annotations
 
+import hashlib
 import lzma
 import re
 from collections.abc import Callable, Mapping
@@ -19,8 +20,8 @@ from importlib import resources
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from runtime.image.assemble.errors import ArchiveStale, MirrorUnreachable, SignatureWrong
-from runtime.image.assemble.fetch import Fetcher, NotThere, Wanted, keep, shown
+from runtime.image.assemble.errors import ArchiveStale, DigestWrong, MirrorUnreachable, SignatureWrong
+from runtime.image.assemble.fetch import Fetcher, NotThere, Wanted, keep, shown, verified
 from runtime.image.assemble.openpgp import Key, read_keys, verify
 from runtime.image.assemble.packages import Packages, Suite, fields
 from runtime.image.assemble.sources import CHECK_DATES, Sources
@@ -64,12 +65,14 @@ def read(
 ) -> Packages:
     """Fetch and check the indexes of every suite, all at once; a suite that is not needed may be missing.
 
-    note: told one sentence about a suite that was left out.
+    Where the archive cannot be reached, the indexes that it gave last time count, as far as they are kept.
+    note: told one sentence about a suite that was left out, or about that.
     Raises MirrorUnreachable, SignatureWrong, ArchiveStale, DigestWrong.
     """
     keys = trusted_keys(sources.keyring)
     futures = [
-        (place, pool.submit(_suite, place, sources, architecture, fetcher, keys)) for place in sources.suites
+        (place, pool.submit(_suite, place, sources, architecture, fetcher, keys, note))
+        for place in sources.suites
     ]
     suites = []
     for place, future in futures:
@@ -83,13 +86,17 @@ def read(
 
 
 def _suite(
-    place: Place, sources: Sources, architecture: str, fetcher: Fetcher, keys: Mapping[str, Key]
+    place: Place,
+    sources: Sources,
+    architecture: str,
+    fetcher: Fetcher,
+    keys: Mapping[str, Key],
+    note: Callable[[str], None],
 ) -> Suite:
     root = f"{place.uri}/dists/{place.name}"
     host = urlsplit(place.uri).hostname or place.uri
     try:
-        document = fetcher.get(f"{root}/InRelease")
-        release = check(document, place.name, keys, check_dates=sources.check_dates)
+        release = _release(root, place, sources, fetcher, keys, note)
         name = f"main/binary-{architecture}/Packages"
         return Suite(uri=place.uri, data=_packages(root, name, release, fetcher))
     except NotThere as error:
@@ -99,6 +106,33 @@ def _suite(
             f"{shown(root)}/InRelease cannot be trusted: {error.message}",
             hint=f"{host} comes from {sources.origin}; the network or that mirror may be tampered with",
         ) from None
+
+
+def _release(
+    root: str,
+    place: Place,
+    sources: Sources,
+    fetcher: Fetcher,
+    keys: Mapping[str, Key],
+    note: Callable[[str], None],
+) -> Release:
+    """The verified InRelease; the one kept from last time, whatever its age, when the mirror does not
+    answer."""
+    kept = fetcher.cache.parent / "release" / hashlib.sha256(root.encode()).hexdigest()
+    try:
+        document = fetcher.get(f"{root}/InRelease")
+    except MirrorUnreachable as error:
+        try:
+            document, since = kept.read_bytes(), kept.stat().st_mtime
+        except OSError:
+            raise error from None
+        if place.needed:
+            when = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%d")
+            note(f"{error.message}; taking its index of {place.name} as it was on {when}")
+        return check(document, place.name, keys, check_dates=False)
+    release = check(document, place.name, keys, check_dates=sources.check_dates)
+    keep(kept, document)
+    return release
 
 
 def check(document: bytes, suite: str, keys: Mapping[str, Key], *, check_dates: bool) -> Release:
@@ -121,16 +155,21 @@ def check(document: bytes, suite: str, keys: Mapping[str, Key], *, check_dates: 
 
 
 def _packages(root: str, name: str, release: Release, fetcher: Fetcher) -> bytes:
-    """A Packages file; kept decompressed under the digest of the compressed one."""
+    """A Packages file; kept decompressed when InRelease tells its digest, since it is checked whenever it is
+    read."""
     if f"{name}.xz" not in release.files:
         raise NotThere(f"{root}/{name}.xz")
     digest, size = release.files[f"{name}.xz"]
+    expected = release.files.get(name, ("", 0))[0]
     plain = fetcher.cache.parent / "index" / digest
-    if plain.exists():
-        return plain.read_bytes()
+    if expected and (known := verified(plain, expected)) is not None:
+        return known
     folder = name.rpartition("/")[0]
     url = f"{root}/{folder}/by-hash/SHA256/{digest}" if release.by_hash else f"{root}/{name}.xz"
     data = lzma.decompress(fetcher.file(Wanted(url=url, sha256=digest, size=size)))
-    keep(plain, data)
-    (fetcher.cache / digest).unlink(missing_ok=True)
+    if expected:
+        if hashlib.sha256(data).hexdigest() != expected:
+            raise DigestWrong(shown(url))
+        keep(plain, data)
+        (fetcher.cache / digest).unlink(missing_ok=True)
     return data

@@ -22,10 +22,11 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from runtime.image import budget
 from runtime.image import layer as layers
 from runtime.image.assemble import archive, catalog
 from runtime.image.assemble.errors import ConfigureFailed, DiskFull, NotOffered
-from runtime.image.assemble.fetch import Fetcher
+from runtime.image.assemble.fetch import Fetcher, trim
 from runtime.image.assemble.packages import Package, Packages, total
 from runtime.image.assemble.recipe import PATH, VERSION, Facts, Layer, Recipe, fingerprint
 from runtime.image.assemble.resolve import resolve
@@ -96,6 +97,8 @@ def assemble(
         _check(offer, recipe, steps[-1].facts)
         ids = work.make(steps)
         _, made = store.index.step(steps[-1].key) or ("", time.time())
+        store.index.touch_steps([step.key for step in steps])
+        trim(cache.parent, budget.read(environment).packages)
         return store.put_image(_config(recipe, steps, made), ids, [reference])
 
 

@@ -17,6 +17,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
@@ -69,11 +70,10 @@ class Fetcher:
         moved: called with the number of bytes as they arrive. Raises DigestWrong, MirrorUnreachable.
         """
         path = self.cache / wanted.sha256
-        if path.exists():
-            data = path.read_bytes()
-            if hashlib.sha256(data).hexdigest() == wanted.sha256:
-                moved(len(data))
-                return data
+        known = verified(path, wanted.sha256)
+        if known is not None:
+            moved(len(known))
+            return known
         data = self.get(wanted.url, moved, limit=wanted.size)
         if len(data) != wanted.size or hashlib.sha256(data).hexdigest() != wanted.sha256:
             raise DigestWrong(shown(wanted.url))
@@ -177,6 +177,40 @@ def shown(url: str) -> str:
     """A URL as it may be printed: without ``user:password@``."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def verified(path: Path, sha256: str) -> bytes | None:
+    """The content of a kept file, and a note that it was used; None when it is not there or not what it
+    was."""
+    try:
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != sha256:
+            return None
+        os.utime(path)
+    except OSError:
+        return None
+    return data
+
+
+def trim(cache: Path, budget: int) -> int:
+    """Delete what was not used for the longest time until ``cache`` has at most ``budget`` bytes; gives what
+    went.
+
+    cache: the directory above ``pool`` and ``index``. Parts that a killed process left go after an hour.
+    """
+    found = []
+    for path in (*(cache / "pool").glob("*"), *(cache / "index").glob("*")):
+        with suppress(FileNotFoundError):
+            info = path.stat()
+            stale = path.name.startswith(".") and info.st_mtime < time.time() - 3600
+            found.append((0.0 if stale else info.st_mtime, info.st_size, path))
+    total, gone = sum(size for _, size, _ in found), 0
+    for used, size, path in sorted(found):
+        if used and total - gone <= budget:
+            break
+        path.unlink(missing_ok=True)
+        gone += size
+    return gone
 
 
 def keep(path: Path, data: bytes) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from runtime.image import layer
-from runtime.image.compress import CHUNK, ahead
+from runtime.image.compress import CHUNK, ahead, limited
 from runtime.image.errors import InvalidImage
 from runtime.image.manifest import History, Image, ImageConfig
 from runtime.image.store import Store
@@ -25,6 +25,8 @@ from runtime.kernel.mounts import Mount, mount, umount2
 from runtime.kernel.namespaces import Clone, unshare
 from runtime.rootfs.overlay import mount_overlay
 from schemas.frozen import replace
+
+_UNKNOWN = 1 << 30
 
 
 def adopt(
@@ -42,7 +44,7 @@ def adopt(
     size = _size(source)
     with store.using(), store.ingest() as work:
         store.sweep()
-        chunks = iter(lambda: source.read(CHUNK), b"")
+        chunks = limited(iter(lambda: source.read(CHUNK), b""))
         made = layer.unpack(chunks, work / "diff", compressed=size)
         if not made.entries:
             raise InvalidImage("the archive is empty", hint="give a tar of a root file system")
@@ -61,7 +63,7 @@ def _size(source: BinaryIO) -> int:
         size = os.fstat(source.fileno()).st_size
     except (OSError, io.UnsupportedOperation):
         size = 0
-    return size or 1 << 30
+    return size or _UNKNOWN
 
 
 def commit(

@@ -88,7 +88,7 @@ class Unpacker:
     def put(self, entry: tar.Entry, content: Iterator[memoryview]) -> None:
         """Write one member. Raises InvalidImage when it is hostile or beyond the bounds, OSError."""
         self.entries += 1
-        self.size += entry.size
+        self.size += max(entry.size, entry.real_size)  # of a sparse file also what it claims to be
         if self.entries > self._bounds.entries or self.size > self._bounds.size:
             raise InvalidImage(
                 f"the layer is larger than allowed ({self.entries} entries, {self.size >> 20} MiB so far)",

@@ -71,7 +71,7 @@ class Instruction:
 
     def text(self) -> str:
         """As people know it, on one line, for progress and history."""
-        flags = [f"--{key}={value}" for key, value in self.flags]
+        flags = [f"--{key}" if value == "true" else f"--{key}={value}" for key, value in self.flags]
         return " ".join([self.name, *flags, self.rest]).rstrip()
 
 

@@ -31,10 +31,10 @@ from runtime.build.run import Connect, Runner
 from runtime.build.running import Shell
 from runtime.build.sources import Sources
 from runtime.build.spec import BuildSpec
-from runtime.build.stage import Desk, StageBuild, iso, placed
+from runtime.build.stage import Desk, StageBuild, placed
 from runtime.build.stages import Stage
 from runtime.build.state import State
-from runtime.build.times import source_date
+from runtime.build.times import iso, source_date
 from runtime.errors import BuildFailed
 from runtime.image import pull
 from runtime.image.dockerfile.errors import DockerfileInvalid

@@ -75,6 +75,7 @@ class Cache:
         self._halt.check()
         key = self._key(facts)
         with _turn(str(self._store.root), key):
+            self._halt.check()
             kept = None if step.skip else self._known(key)
             if kept is not None:
                 self._say(step, "CACHED")

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from runtime.build import copying, running, stages
@@ -24,6 +23,7 @@ from runtime.build.sources import Sources
 from runtime.build.spec import BuildSpec
 from runtime.build.stages import Stage
 from runtime.build.state import State, apply
+from runtime.build.times import iso
 from runtime.build.words import file_text, history, short
 from runtime.errors import BuildFailed, ImageError
 from runtime.image.dockerfile.errors import DockerfileInvalid
@@ -70,22 +70,20 @@ class StageBuild:
         self.desk, self.stage = desk, stage
         self._prefix, self._total, self._number = "", 0, 0
         self.instruction: Instruction | None = None
-        self._index = 0
 
     def state(self) -> State:
         """Build it. Raises BuildFailed with file and line, ImageError, OSError."""
         with self._blame_from():
             state = self._base()
         steps = [*self._triggers(state), *self.stage.instructions]
-        inner = self._earlier() is not None
-        self._total = sum(step.name in STEPS for step in steps) + (not inner)
-        self._number = 0 if inner else 1
+        self._number = int(self._earlier() is None and self.stage.base != "scratch")
+        self._total = self._number + sum(step.name in STEPS for step in steps)
         several = len(self.desk.all) > 1
         name = self.stage.name or (f"stage-{self.stage.number}" if several else "")
         self._prefix = " ".join(word for word in (self.desk.spec.name, name) if word)
-        for index, instruction in enumerate(steps):
+        for instruction in steps:
             self.desk.halt.check()
-            self._index, self.instruction = index, instruction
+            self.instruction = instruction
             with self._blame(instruction):
                 self._one(state, instruction)
         return state
@@ -212,7 +210,7 @@ class StageBuild:
         step = Step(
             label=self.label(),
             stage=self._name(),
-            number=self._index,
+            number=self._number,
             skip=self._skip(),
             below=state.reason,
         )
@@ -278,11 +276,6 @@ class StageBuild:
 
     def _run(self, state: State, instruction: Instruction) -> None:
         running.step(self, state, instruction)
-
-
-def iso(moment: float) -> str:
-    """Seconds since the epoch as RFC 3339 in UTC."""
-    return datetime.fromtimestamp(moment, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _empty() -> ImageConfig:

@@ -1,4 +1,4 @@
-"""Times of files in a layer, bounded for builds that can be repeated.
+"""Times: of files in a layer, bounded for builds that can be repeated; of images, as text.
 
 Comes in:  the directory of a layer, SOURCE_DATE_EPOCH.
 Goes out:  the same directory, no file newer than that.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 
@@ -16,6 +17,19 @@ def source_date(environment: Mapping[str, str], args: Mapping[str, str]) -> floa
     """SOURCE_DATE_EPOCH in seconds, when it is set."""
     text = args.get("SOURCE_DATE_EPOCH", environment.get("SOURCE_DATE_EPOCH", ""))
     return float(text) if text.isdigit() else None
+
+
+def iso(moment: float) -> str:
+    """Seconds since the epoch as RFC 3339 in UTC."""
+    return datetime.fromtimestamp(moment, UTC).isoformat().replace("+00:00", "Z")
+
+
+def seconds(text: str) -> float:
+    """The opposite; 0 for what is no time."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else 0.0
+    except ValueError:
+        return 0.0
 
 
 def clamp(directory: Path, epoch: float) -> None:

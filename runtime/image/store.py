@@ -197,7 +197,10 @@ class Store:
         while True:
             path = self.root / "ingest" / os.urandom(16).hex()
             path.mkdir(mode=0o700)
-            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
             fcntl.flock(lock, fcntl.LOCK_EX)
             if path.exists():
                 return path, lock

@@ -73,7 +73,8 @@ def lint(
     error: ImageError | None = None
     try:
         parsed = parse(text, file)
-        wanted = rules.settings(given.get(ARGUMENT) or dict(parsed.directives).get("check", ""))
+        directive = dict(parsed.directives).get("check", "").partition(" ")[0]
+        wanted = rules.settings(given.get(ARGUMENT) or directive)
         _Look(parsed, given, platform, ignore, base, found).all(target)
     except DockerfileInvalid as problem:
         error = DockerfileInvalid(problem.bare, line=problem.line, file=file, hint=problem.hint)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from compose.engine.attach import Attachments
-from compose.engine.events import Emit, Event, step, warning
+from compose.engine.events import Emit, Event, step
 from compose.engine.keeper import Keeper, Workshop, new_id, not_healthy
 from compose.engine.observe import facts, read_json
 from compose.engine.through import through
@@ -249,8 +249,6 @@ class ProjectMachine:
 
     def add(self, launch: Launch) -> Keeper:
         """Keep a new container: its record is on disk when this returns."""
-        for text in launch.warnings:
-            self.emit(warning(text))
         try:
             self._write_record(launch)
         except OSError:

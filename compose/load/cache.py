@@ -113,5 +113,5 @@ def _file_holds(path: str, known: str | None, reader: Reader) -> bool:
     if path == "-":
         return digest(reader.read("-", "<stdin>")) == known
     if known is None:
-        return not Path(path).exists()
+        return not reader.exists(path)
     return digest(Path(path).read_bytes()) == known

@@ -144,9 +144,9 @@ def _used(section: str, services: Mapping[str, Any]) -> set[str]:
             mounts = service.get("volumes") or ()
             used |= {m["source"] for m in mounts if m.get("type") == "volume" and m.get("source")}
         else:
-            used |= {mount["source"] for mount in service.get(section) or ()}
-            used |= {mount["source"] for mount in (service.get("build") or {}).get(section) or ()}
-    return used
+            used |= {mount.get("source", "") for mount in service.get(section) or ()}
+            used |= {mount.get("source", "") for mount in (service.get("build") or {}).get(section) or ()}
+    return used - {""}
 
 
 def _resource(section: str, key: str, entry: dict[str, Any], project: str) -> dict[str, Any]:

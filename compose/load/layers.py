@@ -303,7 +303,7 @@ class Assembler:
                     self._inherit((service.get("build") or {}).get("args"))
                 for hook in ("post_start", "pre_stop", "pre_start"):
                     for one in service.get(hook) or ():
-                        self._inherit(one.get("environment"))
+                        self._inherit(one.get("environment") if isinstance(one, Map) else None)
         for section in ("configs", "secrets"):
             for key, entry in (tree.get(section) or Map()).items():
                 if isinstance(entry, Map) and entry.get("environment"):

@@ -8,6 +8,7 @@ Source: docker compose 2.40, ``config --no-interpolate``; no profiles, nothing l
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -167,7 +168,8 @@ def resource(value: Any, base: Base) -> Any:
     options = value.get("driver_opts")
     if isinstance(options, Map) and "bind" in str(options.get("o", "")) and "device" in options:
         options["device"] = base.path(str(options["device"]))
-    old_external(value)
+    with contextlib.suppress(ValueError):  # a name twice: told where variables are replaced
+        old_external(value)
     return value
 
 

@@ -60,7 +60,7 @@ class Reader:
 
     def exists(self, path: str) -> bool:
         """Whether ``path`` is there; its absence becomes part of what the result depends on."""
-        there = Path(path).exists()
+        there = _there(path)
         if not there:
             self.seen[path] = None
         return there
@@ -90,6 +90,13 @@ class Reader:
             raise FileInvalid(f"'{shown}' is not UTF-8 text", where=Where(shown)) from None
         self.names |= {name for pair in _VARIABLE.findall(text) for name in pair if name}
         return text
+
+
+def _there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False  # no file has such a name
 
 
 def _read_regular(path: str) -> bytes:

@@ -87,7 +87,7 @@ def _items(value: Any, change: Callable[[Any], Any]) -> Any:
     result, wrong = Seq(), []
     for index, (item, where) in enumerate(value.placed()):
         try:
-            new = item if isinstance(item, Reset) else through(change, clean(item))
+            new = item if item is None or isinstance(item, Reset) else through(change, clean(item))
         except ValueError as error:
             wrong.append((str(error), index, where))
             continue
@@ -284,7 +284,7 @@ def _ports(value: Any, _base: Base) -> Any:
                 filled.drop("published")
         if isinstance(filled.get("host_ip"), str):
             short.check_address(filled["host_ip"])
-        if "target" in filled and not 0 < int(filled["target"]) < 65536:
+        if isinstance(filled.get("target"), int) and not 0 < filled["target"] < 65536:
             raise ValueError(f"target {filled['target']} is not a port")
         return filled
 
@@ -352,7 +352,7 @@ def _build(value: Any, _base: Base) -> Any:
 
 def _contexts(value: Any, base: Base) -> Any:
     entries = pairs(value)
-    for name, entry in entries.items():
+    for name, entry in entries.items() if isinstance(entries, Map) else ():
         entries[name] = through(lambda text: base.context(text) if text else text, entry)
     return entries
 

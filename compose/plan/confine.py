@@ -26,12 +26,11 @@ class Security:
     no_new_privileges: bool = False
     masked: tuple[str, ...] = ()
     readonly_paths: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 def security(service: Service, working_dir: str) -> Security:
-    """Read the confinement of ``service``; options without meaning here come back as warnings."""
-    options, warnings = _options(service)
+    """Read the confinement of ``service``; what is left out was told when the file was read."""
+    options = _options(service)
     profile = options.get("seccomp", "unconfined" if service.privileged else "default")
     path = "" if profile in ("default", "builtin", "unconfined") else profile
     if path and not path.startswith("/"):
@@ -44,7 +43,6 @@ def security(service: Service, working_dir: str) -> Security:
         no_new_privileges=options.get("no-new-privileges", "false") in ("", "true"),
         masked=() if open_paths else paths.masked(os.cpu_count() or 1),
         readonly_paths=() if open_paths else paths.READONLY,
-        warnings=warnings,
     )
 
 
@@ -59,23 +57,20 @@ def _capabilities(service: Service) -> tuple[str, ...]:
         ) from None
 
 
-def _options(service: Service) -> tuple[Mapping[str, str], tuple[str, ...]]:
+def _options(service: Service) -> Mapping[str, str]:
     options: dict[str, str] = {}
-    warnings = []
     for text in service.security_opt:
         cut = min((i for i in (text.find("="), text.find(":")) if i >= 0), default=len(text))
         key, value = text[:cut], text[cut + 1 :]
         if key in ("seccomp", "no-new-privileges", "systempaths"):
             options[key] = value
-        elif key in ("apparmor", "label"):
-            warnings.append(f"service '{service.name}': security_opt '{text}' has no effect here")
-        else:
+        elif key not in ("apparmor", "label"):
             raise ComposeError(
                 f"service '{service.name}': invalid security_opt '{text}'",
                 hint="known: seccomp, no-new-privileges, systempaths, apparmor, label",
                 path=f"services.{service.name}.security_opt",
             )
-    return options, tuple(warnings)
+    return options
 
 
 def namespaces(service: Service, containers: Mapping[str, str]) -> Namespaces:

@@ -90,4 +90,3 @@ class Launch:
     post_start: tuple[ExecSpec, ...] = ()
     pre_stop: tuple[ExecSpec, ...] = ()
     seccomp_file: str = ""
-    warnings: tuple[str, ...] = ()

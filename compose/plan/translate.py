@@ -19,7 +19,7 @@ from compose.plan import confine
 from compose.plan import observed as label
 from compose.plan.fingerprint import service_hash
 from compose.plan.launch import ImageFacts, Launch
-from compose.plan.mounts import Ground, Mounted, mounted
+from compose.plan.mounts import Ground, mounted
 from compose.plan.reconcile import container_name
 from netns.spec import EndpointSpec, PortSpec
 from runtime.policy.health import HealthSpec
@@ -54,7 +54,7 @@ def translate(project: Project, service: Service, number: int, image: ImageFacts
     spaces = confine.namespaces(service, site.containers)
     name = container_name(project, service, number)
     mounts = mounted(service, project, image.volumes, site.ground, site.carry, site.inherited)
-    log, size, count, more = _log(service, site.logs, name)
+    log, size, count = _log(service, site.logs, name)
     shares_network = spaces.network.startswith("container:")
     hostname = service.hostname or ("" if spaces.uts == "host" or shares_network else site.id[:12])
     spec = ContainerSpec(
@@ -113,7 +113,6 @@ def translate(project: Project, service: Service, number: int, image: ImageFacts
         post_start=tuple(_hook(hook) for hook in service.post_start),
         pre_stop=tuple(_hook(hook) for hook in service.pre_stop),
         seccomp_file=security.seccomp_file,
-        warnings=(*security.warnings, *more, *_mount_warnings(service, mounts)),
     )
 
 
@@ -258,16 +257,13 @@ def _devices(service: Service) -> tuple[Device, ...]:
     )
 
 
-def _log(service: Service, directory: str, name: str) -> tuple[str, int, int, tuple[str, ...]]:
+def _log(service: Service, directory: str, name: str) -> tuple[str, int, int]:
     logging = service.logging
     driver = logging.driver if logging else ""
     if driver == "none":
-        return "", 0, 1, ()
-    warnings: tuple[str, ...] = ()
-    if driver not in ("", "json-file", "local"):
-        warnings = (f"service '{service.name}': logging driver '{driver}' is not there, logs go to files",)
+        return "", 0, 1
     options = logging.options if logging else NOTHING
-    return f"{directory}/{name}.log", _size(options.get("max-size", "")), _count(options), warnings
+    return f"{directory}/{name}.log", _size(options.get("max-size", "")), _count(options)
 
 
 def _count(options: Mapping[str, str]) -> int:
@@ -309,13 +305,4 @@ def _hook(hook: Hook) -> ExecSpec:
         user=hook.user,
         working_dir=hook.working_dir,
         privileged=hook.privileged,
-    )
-
-
-def _mount_warnings(service: Service, mounts: Mounted) -> tuple[str, ...]:
-    written = {file.source for file in mounts.files}
-    return tuple(
-        f"service '{service.name}': uid, gid and mode of '{mount.source}' have no effect, it is a bind mount"
-        for mount in (*service.configs, *service.secrets)
-        if mount.source not in written and (mount.uid or mount.gid or mount.mode is not None)
     )

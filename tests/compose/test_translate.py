@@ -135,7 +135,6 @@ def test_secrets_are_files_below_run_secrets() -> None:
         ("/run/secrets/password", "/f/secrets-0"),
     ]
     assert (made.files[0].uid, made.files[0].mode) == (5, 0o400)
-    assert any("'key' have no effect" in text for text in made.warnings)
 
 
 def test_names_on_the_network_are_service_container_and_short_id() -> None:
@@ -190,10 +189,9 @@ def test_deploy_speaks_where_short_attributes_are_silent() -> None:
     assert made.restart == "on-failure:3" and made.spec.ulimits[0].name == "nofile"
 
 
-def test_logs_rotate_and_other_drivers_are_named_in_a_warning() -> None:
+def test_logs_rotate() -> None:
     made = launch(logging=Logging(driver="json-file", options={"max-size": "10m", "max-file": "3"}))
     assert (made.spec.log, made.spec.log_size, made.spec.log_files) == ("/logs/shop-web-2.log", 10485760, 3)
-    assert "fluentd" in launch(logging=Logging(driver="fluentd")).warnings[0]
     assert launch(logging=Logging(driver="none")).spec.log == ""
 
 

@@ -8,6 +8,7 @@ Source: docker, "Verify repository client with certificates"; containers-certs.d
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -38,7 +39,16 @@ def context(
     homes = [home for home in directories(registry, environment) if home.is_dir()]
     bundles += [str(path) for home in homes for path in sorted(home.glob("*.crt"))]
     pairs = [pair for home in homes for pair in _pairs(home)]
-    return _context((*bundles, *((authority,) if authority else ())), tuple(pairs), verified)
+    paths = (*bundles, *((authority,) if authority else ()))
+    stamps = tuple(_stamp(path) for path in (*paths, *(path for pair in pairs for path in pair)))
+    return _context(paths, tuple(pairs), verified, stamps)
+
+
+def _stamp(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _pairs(home: Path) -> Iterator[tuple[str, str]]:
@@ -47,7 +57,9 @@ def _pairs(home: Path) -> Iterator[tuple[str, str]]:
 
 
 @lru_cache(maxsize=16)
-def _context(bundles: tuple[str, ...], pairs: tuple[tuple[str, str], ...], verified: bool) -> ssl.SSLContext:
+def _context(
+    bundles: tuple[str, ...], pairs: tuple[tuple[str, str], ...], verified: bool, _stamps: tuple[int, ...]
+) -> ssl.SSLContext:
     made = ssl.create_default_context()
     if not verified:
         made.check_hostname = False

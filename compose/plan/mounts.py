@@ -157,6 +157,15 @@ def _mount_volume(
     )
 
 
+def _number(text: str, key: str, item: FileObject) -> int:
+    """The number of a user or group. Raises ComposeError for a name: the image's are not known here."""
+    if text and not text.isdecimal():
+        raise ComposeError(
+            f"{key} '{text}' of '{item.key}' is not a number", hint="give the number, not the name"
+        )
+    return int(text or 0)
+
+
 def _file(out: Mounted, kind: str, item: FileObject, wanted: FileMount, path: str) -> None:
     default = f"/run/secrets/{wanted.source}" if kind == "secrets" else f"/{wanted.source}"
     target = wanted.target or default
@@ -178,8 +187,8 @@ def _file(out: Mounted, kind: str, item: FileObject, wanted: FileMount, path: st
                 path=path,
                 kind=kind,
                 source=wanted.source,
-                uid=int(wanted.uid or 0),
-                gid=int(wanted.gid or 0),
+                uid=_number(wanted.uid, "uid", item),
+                gid=_number(wanted.gid, "gid", item),
                 mode=0o444 if wanted.mode is None else wanted.mode,
             )
         )

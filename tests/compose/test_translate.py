@@ -189,6 +189,11 @@ def test_deploy_speaks_where_short_attributes_are_silent() -> None:
     assert made.restart == "on-failure:3" and made.spec.ulimits[0].name == "nofile"
 
 
+def test_an_owner_is_a_number() -> None:
+    with pytest.raises(ComposeError, match="uid 'joe' of 'password' is not a number"):
+        launch(secrets=(FileMount(source="password", uid="joe"),))
+
+
 def test_logs_rotate() -> None:
     made = launch(logging=Logging(driver="json-file", options={"max-size": "10m", "max-file": "3"}))
     assert (made.spec.log, made.spec.log_size, made.spec.log_files) == ("/logs/shop-web-2.log", 10485760, 3)

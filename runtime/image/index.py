@@ -144,8 +144,11 @@ class Index:
             tuple(r for (r,) in refs),
         )
 
-    def put_image(self, name: str, layers: tuple[str, ...], refs: Iterable[str], digest: str = "") -> None:
-        """Record an image and let ``refs`` point to it; known layers only. Repeating it is harmless."""
+    def put_image(
+        self, name: str, layers: tuple[str, ...], refs: Iterable[str], digest: str = ""
+    ) -> ImageRow | None:
+        """Record an image and let ``refs`` point to it; known layers only. Repeating it is harmless. Gives
+        its row."""
         now = time.time()
         with self._open(write=True) as db:
             marks = ",".join("?" * len(layers))
@@ -161,6 +164,7 @@ class Index:
             )
             for ref in refs:
                 db.execute("INSERT OR REPLACE INTO refs VALUES (?,?,?,?)", (ref, name, digest, now))
+            return self._row(db, name)
 
     def drop_references(self, names: Iterable[str]) -> None:
         """Forget names; images stay."""

@@ -23,7 +23,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -79,7 +79,11 @@ class Store:
 
     def images(self) -> list[Image]:
         """Every image, the one added last first."""
-        return [self._image(row) for row in self.index.images()]
+        found = []
+        for row in self.index.images():
+            with suppress(ImageNotFound):  # removed while we look
+                found.append(self._image(row))
+        return found
 
     def _by_name(self, text: str) -> ImageRow | None:
         try:
@@ -292,8 +296,9 @@ class Store:
         self._account(layers)
         data = config if isinstance(config, bytes) else write_config(config, layers)
         name = self.put_blob(data)
-        self.index.put_image(name, layers, [_canonical(ref) for ref in references], digest)
-        return self.resolve(name)
+        row = self.index.put_image(name, layers, [_canonical(ref) for ref in references], digest)
+        assert row is not None
+        return self._image(row)
 
     def _account(self, layers: Iterable[str]) -> None:
         """Write the rows of layers whose maker died between the rename and the row."""

@@ -119,11 +119,11 @@ class _Build:
         parsed = parse(text, self._file)
         every, outer, wanted = self._stages(parsed)
         warnings = self._check(text)
-        crew = Crew([stage.number for stage in wanted], self._halt)
+        crew = Crew(lambda number: StageBuild(desk, every[number]).state(), self._halt)
         with Caches(self.store, self.spec, self.events, self._room) as caches:
             desk = self._desk(parsed, every, outer, crew, caches)
             try:
-                crew.run({stage.number: StageBuild(desk, stage).state for stage in wanted})
+                crew.run([stage.number for stage in wanted])
             finally:
                 self._digests.keep()
             last = wanted[-1]

@@ -127,7 +127,7 @@ def matches(source: Source, pattern: str) -> list[Item]:
                 f"'{pattern}' is not in the build context" if not source.owners else f"'{pattern}' not found",
                 hint="names are relative to the context; .dockerignore may keep it out",
             )
-        return [item]
+        return [item if item.is_dir() else Item(name, item.host, item.info)]  # by the name of a link to it
     root = source.find("")
     return list(_match(source, root, name.split("/"))) if root else []
 

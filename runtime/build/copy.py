@@ -27,12 +27,15 @@ from schemas.frozen import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """How to copy. owner: (uid, gid) or None for the source's own; mode: as ``--chmod`` wrote it, "" to
-    keep; link: hard links instead of copies, for what nobody will write to."""
+    """How to copy. owner: (uid, gid) or None for the source's own; chown: that was asked for; mode: as
+    ``--chmod`` wrote it, "" to keep; pivot: what of the path ``--parents`` leaves out; link: hard links
+    instead of copies, for what nobody will write to."""
 
     owner: tuple[int, int] | None = (0, 0)
+    chown: bool = False
     mode: str = ""
     parents: bool = False
+    pivot: str = ""
     exclude: tuple[str, ...] = ()
     unpack: bool = False
     link: bool = False
@@ -107,11 +110,12 @@ def copy(
     for item in items:
         target = destination
         if wish.parents:
-            target = posixpath.join(destination, item.path)
+            target = posixpath.join(destination, item.path.removeprefix(f"{wish.pivot}/"))
         elif not item.is_dir() and into and not (wish.unpack and is_archive(item.host, item.info)):
             target = posixpath.join(destination, posixpath.basename(item.path))
         if wish.unpack and is_archive(item.host, item.info):
-            extract(item.host, layer.directory(target))
+            owner = wish.owner if wish.chown else None
+            extract(item.host, layer.directory(target, owner or (0, 0)), owner)
         else:
             _copy_one(layer, source, item, target, wish)
 
@@ -119,21 +123,25 @@ def copy(
 def _copy_one(layer: Layer, source: Source, item: Item, target: str, wish: Wish) -> None:
     links: dict[tuple[int, int], Path] = {}
     if not item.is_dir():
-        parent = layer.directory(posixpath.dirname(target.rstrip("/")), wish.owner or (0, 0))
-        found = layer.below.find(target)
+        final = layer.below.resolve(target.rstrip("/"))  # a link to a file is followed
+        parent = layer.directory(posixpath.dirname(final), wish.owner or (0, 0))
+        found = layer.below.find(final)
         if found is not None and found.is_dir():
             raise BuildFailed(f"cannot copy the file '{item.path}' over the directory '{target}'")
-        _write(item, parent / posixpath.basename(target), wish, links)
+        _write(item, parent / posixpath.basename(final), wish, links)
         return
+    new = layer.below.find(target) is None and not layer.place(target).is_dir()
+    top = layer.directory(target, wish.owner or (0, 0))
+    if new and wish.mode:
+        top.chmod(change_mode(wish.mode, 0o755, directory=True))
     for name, inner in walk(source, item, wish.exclude):
+        if not name:
+            continue
         path = posixpath.join(target, name)
         if not inner.is_dir():
             _write(inner, layer.directory(posixpath.dirname(path)) / posixpath.basename(path), wish, links)
             continue
-        there = layer.below.find(path) is not None or layer.place(path).is_dir()
-        host = layer.directory(path, wish.owner or (inner.info.st_uid, inner.info.st_gid))
-        if not there:
-            _dress(host, inner, wish)
+        _dress(layer.directory(path), inner, wish)
 
 
 def _write(item: Item, target: Path, wish: Wish, links: dict[tuple[int, int], Path]) -> None:

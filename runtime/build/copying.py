@@ -50,7 +50,7 @@ def step(stage: StageBuild, state: State, instruction: Instruction) -> None:
         parts={
             "name": instruction.name, "the destination": target, "--chown": wish.owner, "--chmod": wish.mode,
             "--parents": wish.parents, "--exclude": wish.exclude, "--unpack": [lot.unpack for lot in lots],
-            "several": several, "directories above": parents,
+            "several": several, "directories above": parents, "pivot": [lot.pivot for lot in lots],
         },
         files=[file for lot in lots for file in lot.files],
     )  # fmt: skip
@@ -68,7 +68,7 @@ def write(layer: Layer, lots: Sequence[Lot], target: str, wish: Wish, *, several
 
     for lot in lots:
         source, items = lot.open()
-        copy(layer, source, items, target, replace(wish, unpack=lot.unpack), several=several)
+        copy(layer, source, items, target, replace(wish, unpack=lot.unpack, pivot=lot.pivot), several=several)
 
 
 def _wish(stage: StageBuild, state: State, instruction: Instruction, *, owners: bool) -> Wish:
@@ -76,6 +76,7 @@ def _wish(stage: StageBuild, state: State, instruction: Instruction, *, owners: 
     owner = stage.owner(state, chown, "--chown=") if chown else None if owners else (0, 0)
     return Wish(
         owner=owner,
+        chown=bool(chown),
         mode=state.expand(instruction.flag("chmod")),
         parents=instruction.flag("parents", "false") != "false",
         exclude=tuple(state.expand(word) for word in instruction.all("exclude")),

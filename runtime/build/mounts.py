@@ -63,6 +63,12 @@ def read(text: str, expand: Callable[[str], str], line: int) -> Wanted:
     for part in text.split(","):
         key, equals, value = part.partition("=")
         key = _ALIASES.get(key.lower(), key.lower())
+        if key == "from" and "$" in value:
+            raise DockerfileInvalid(
+                "'from' doesn't support variable expansion",
+                line=line,
+                hint="define a stage 'FROM $ARG AS name' with a global ARG and mount from that",
+            )
         values[key] = expand(value) if equals else "true"
     kind = values.pop("type", "bind")
     if kind not in _KEYS:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import posixpath
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,13 +36,14 @@ Content = tuple[Source, list[Item]]
 @dataclass(frozen=True, slots=True)
 class Lot:
     """One source word. files: for the key, known without fetching; open: fetches; unpack: archives of it are
-    unpacked; count: files it gives at the top."""
+    unpacked; count: files it gives at the top; pivot: what stands before ``/./`` in it."""
 
     files: Sequence[tuple[str, str]]
     open: Callable[[], Content]
     owners: bool = False
     unpack: bool = False
     count: int = 1
+    pivot: str = ""
 
 
 class Sources:
@@ -108,8 +110,6 @@ class Sources:
                 found.append(self._download(instruction, state, name))
             else:
                 found.append(self._local(instruction, state, stage, name, exclude))
-        if not sum(lot.count for lot in found):
-            raise BuildFailed(f"nothing matches {' '.join(names)}")
         return found
 
     def _local(
@@ -129,6 +129,7 @@ class Sources:
             owners=source.owners,
             unpack=instruction.name == "ADD" and instruction.flag("unpack", "true") != "false",
             count=len(items),
+            pivot=posixpath.normpath("/" + name.partition("/./")[0]).lstrip("/") if "/./" in name else "",
         )
 
     def _here(self, state: State, here: Heredoc) -> Lot:

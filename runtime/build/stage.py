@@ -193,12 +193,10 @@ class StageBuild:
         return state
 
     def _triggers(self, state: State) -> list[Instruction]:
+        """What the base left for whoever builds on it; done once and gone."""
         texts = state.config.on_build
-        if self._earlier() is None:
-            state.change(on_build=())
-            return [trigger(text, self.stage.line, self.desk.escape) for text in texts]
         state.change(on_build=())
-        return []
+        return [trigger(text, self.stage.line, self.desk.escape) for text in texts]
 
     # --- steps that make a layer
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -194,9 +195,17 @@ def duration(text: str) -> float:
 
 def _stop_signal(state: State, instruction: Instruction) -> None:
     word = state.expand(instruction.rest)
-    if not re.fullmatch(r"\d{1,2}|(SIG)?[A-Z0-9+-]+", word.upper()):
-        raise DockerfileInvalid(f"'{word}' is not a signal")
+    if not _is_signal(word):
+        raise DockerfileInvalid(f"invalid signal: {word}", hint="a name such as SIGINT, or a number")
     state.change(stop_signal=word)
+
+
+def _is_signal(word: str) -> bool:
+    if word.isdigit():
+        return 1 <= int(word) <= 64
+    name = word.upper().removeprefix("SIG")
+    real = re.fullmatch(r"RT(?:MIN(?:\+(\d{1,2}))?|MAX(?:-(\d{1,2}))?)", name)
+    return f"SIG{name}" in signal.Signals.__members__ or bool(real and int(real[1] or real[2] or 0) <= 30)
 
 
 def _shell(state: State, instruction: Instruction) -> None:

@@ -15,6 +15,7 @@ from runtime.errors import BuildFailed
 from runtime.image import tar
 from runtime.image.compress import CHUNK, decompress
 from runtime.image.unpack import Unpacker
+from schemas.frozen import replace
 
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 
@@ -38,9 +39,13 @@ def is_archive(path: str, info: os.stat_result) -> bool:
         return False
 
 
-def extract(archive: str, root: Path) -> None:
-    """Unpack into ``root``, with the archive's own owners. Raises InvalidImage, OSError."""
+def extract(archive: str, root: Path, owner: tuple[int, int] | None = None) -> None:
+    """Unpack into ``root``; ``owner``: uid and gid of everything, None for the archive's own.
+
+    Raises InvalidImage, OSError.
+    """
     with open(archive, "rb") as data, Unpacker(root, whiteouts=False) as unpacker:
         reader = tar.Reader(decompress(iter(lambda: data.read(CHUNK), b"")))
         for entry in reader:
-            unpacker.put(entry, reader.content())
+            mine = replace(entry, uid=owner[0], gid=owner[1]) if owner else entry
+            unpacker.put(mine, reader.content())

@@ -150,8 +150,8 @@ def test_a_cache_in_a_directory_serves_another_machine(scratch: Path, busybox_ro
     (scratch / "two").mkdir()
     one, two = bench(scratch / "one", busybox_root), bench(scratch / "two", busybox_root)
     file = (
-        "FROM busybox AS make\nRUN date +%N > /tmp/made\nFROM busybox\nCOPY a /a\nCOPY --from=make /tmp/made /\n"
-        "RUN date +%N > /last\n"
+        "FROM busybox AS make\nRUN date +%N > /tmp/made\nFROM busybox\nCOPY a /a\n"
+        "COPY --from=make /tmp/made /\nRUN date +%N > /last\n"
     )
     for machine in (one, two):
         machine.files(a="1")

@@ -23,7 +23,14 @@ class AddressTaken(NetworkFailure):
 
 
 class PortBusy(NetworkFailure):
-    """A published port is held by another process; the message names it."""
+    """A published port is held by another process; the message names it.
+
+    published: the port of the host that was asked for, 0 when it is not one alone.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", published: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.published = published
 
 
 class NetworkNotFound(NetworkFailure):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from compose.cli.parse import Invocation
+    from compose.cli.scope import Scope
 
 INTERRUPTED = 130
 
@@ -63,10 +64,30 @@ def _run(words: list[str]) -> int:
     assert found is not None
     invocation.shared["dry_run"] |= invocation.values.pop("dry_run")
     settings.adopt(invocation.shared)
+    scope = Scope(**invocation.shared)
     try:
-        return found.run(Scope(**invocation.shared), **invocation.values)
+        return found.run(scope, **invocation.values)
+    except Exception as failure:
+        _locate(scope, failure)
+        raise
     finally:
         sys.stdout.flush()
+
+
+def _locate(scope: "Scope", failure: Exception) -> None:
+    """Tell the place in the files, and the variables, of what an error after the load is about."""
+    from compose.errors import ComposeError, Several
+
+    parts = failure.errors if isinstance(failure, Several) else (failure,)
+    wanted = [one for one in parts if isinstance(one, ComposeError) and one.path and one.where is None]
+    if not wanted or "-" in scope.files or not scope.was_loaded:
+        return
+    from compose.load import origin, sources
+
+    for one in wanted:
+        if step := origin.locate(scope.request(), one.path):
+            one.where = step.place
+            sources.add(one, sources.sentence(step.variables))
 
 
 def _plain(words: list[str]) -> "Invocation | None":

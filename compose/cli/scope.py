@@ -126,6 +126,11 @@ class Scope:
             self._warn(self._loaded.warnings)
         return self._loaded
 
+    @property
+    def was_loaded(self) -> bool:
+        """Whether the files could be read: what went wrong, went wrong later."""
+        return self._loaded is not None
+
     def request(self, services: Iterable[str] = ()) -> "LoadRequest":
         """What the loader is asked for."""
         from compose.load.request import LoadRequest

@@ -29,6 +29,7 @@ from compose.plan.launch import ImageFacts, Launch
 from compose.plan.mounts import Ground
 from compose.plan.steps import Kind, Plan, Step, Wait
 from compose.plan.translate import Site, translate
+from netns.errors import PortBusy
 from netns.spec import NetworkSpec, Pool
 from runtime import volume
 from runtime.container import Runtime
@@ -201,9 +202,11 @@ class ProjectMachine:
                 if not any((port.published, port.protocol) in freed for port in launch.ports):
                     held.append(launch)
                     self.attachments.reserve(launch)
-        except BaseException:
+        except BaseException as error:
             for launch in held:
                 self.attachments.unplug(launch)
+            if isinstance(error, PortBusy) and (path := _port_path(held[-1], self.project, error.published)):
+                raise ComposeError(error.message, hint=error.hint, path=path) from error
             raise
 
     def release(self) -> None:
@@ -352,6 +355,16 @@ class ProjectMachine:
         keeper = self.keepers.get(id)
         if keeper is not None:
             keeper.exited(record)
+
+
+def _port_path(launch: Launch, project: Project, published: int) -> str:
+    """The attribute that asks for a port of the host, or ""."""
+    service = project.services.get(launch.service)
+    for index, port in enumerate(service.ports if service else ()):
+        first, _, last = port.published.partition("-")
+        if first.isdigit() and int(first) <= published <= int(last or first):
+            return f"services.{launch.service}.ports[{index}].published"
+    return ""
 
 
 def network_spec(project: str, network: ModelNetwork) -> NetworkSpec:

@@ -97,24 +97,22 @@ class _Walk:
             if not any(isinstance(step, str) and step.startswith("x-") for step in path):
                 self._problems.add(f"'{text}' is a date, not text", path, where, hint="quote it")
             return str(text)
-        if where is not None and "$" in text:
-            self._scope.texts[where] = text
         missing = len(self._scope.required)
         try:
             done = substitute(text, _Place(self._scope, where, path)) if "$" in text else text
         except BadSyntax as error:
             self._problems.add(str(error), path, where, hint="write '$$' for a literal dollar sign")
             return Reset()
+        if where is not None and "$" in text:
+            self._scope.texts[where] = text
         if len(self._scope.required) > missing:
             self._problems.tainted.add(path)
             return Reset()
         try:
             return cast(done, path)
         except ValueError as error:
-            hint = "the variable in it is empty or not set" if not done and text else ""
-            self._problems.add(
-                f"{error}, after replacing variables" if hint else str(error), path, where, hint=hint
-            )
+            after = ", after replacing variables" if not done and text else ""
+            self._problems.add(f"{error}{after}", path, where)
             return Reset()
 
 

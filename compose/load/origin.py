@@ -12,14 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from compose.errors import UsageError, Where
-from compose.load import resolve
+from compose.errors import ComposeError, UsageError, Where
+from compose.load import resolve, sources
 from compose.load.canonical import EXTRA
 from compose.load.files import LoadRequest, Reader
 from compose.load.layers import Notes
 from compose.load.tree import Map, Override, Reset, Seq, dotted, place, plain
-from compose.load.variables import mentions
-from schemas.frozen import dataclass
+from schemas.frozen import dataclass, replace
 
 Path = tuple[str | int, ...]
 MASK = "***"
@@ -35,6 +34,7 @@ class Step:
 
     where: str
     text: Any
+    place: Where | None = None
     variables: tuple[tuple[str, str], ...] = ()
 
 
@@ -61,6 +61,14 @@ def explain(request: LoadRequest, path: str) -> tuple[Explanation, ...]:
         )
         for leaf, value in _leaves(_at(shown, steps), steps)
     )
+
+
+def locate(request: LoadRequest, path: str) -> Step | None:
+    """The step that gave ``path`` its value, for errors after the load; None where nothing tells."""
+    try:
+        return next((one.steps[-1] for one in explain(request, path) if one.steps), None)
+    except (ComposeError, OSError):
+        return None
 
 
 def _parse(model: Any, text: str) -> Path:
@@ -108,7 +116,7 @@ def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
 def _steps(notes: Notes, request: LoadRequest, path: Path, value: Any) -> Iterator[Step]:
     for known, at, text in notes.from_files:
         if known == path:
-            yield Step(where=str(at), text=text)
+            yield Step(where=str(at), text=text, place=at)
     seen: set[Where] = set()
     for layer in notes.layers:
         found, where = _find(layer, path, value)
@@ -151,30 +159,17 @@ def _inside(item: Any, path: Path) -> Any:
 def _step(notes: Notes, request: LoadRequest, path: Path, found: Any, where: Where) -> Step:
     for scope in notes.scopes:
         if where in scope.texts:
-            text = scope.texts[where]
-            names = dict.fromkeys(one.name for one in mentions(text))
-            told = tuple((name, _source(name, scope.where, scope.environment, request)) for name in names)
-            return Step(where=str(where), text=text, variables=told)
+            told = sources.variables(where, [scope], request.environment)
+            return Step(where=str(where), text=scope.texts[where], place=where, variables=told)
     if found is None and len(path) > 2 and path[-2] in ("environment", "args"):
         name = str(path[-1])
-        scope = notes.scopes[0]
-        told = ((name, _source(name, scope.where, scope.environment, request)),)
-        return Step(where=str(where), text="", variables=told)
-    return Step(where=str(where), text=None if isinstance(found, Reset) else plain(found))
-
-
-def _source(
-    name: str, places: Mapping[str, Where], environment: Mapping[str, str], request: LoadRequest
-) -> str:
-    if name in request.environment:
-        return "the shell"
-    if name in places:
-        return str(places[name])
-    return "the project" if name in environment else "nowhere: it is not set"
+        told = ((name, sources.source(name, notes.scopes[0], request.environment)),)
+        return Step(where=str(where), text="", place=where, variables=told)
+    return Step(where=str(where), text=None if isinstance(found, Reset) else plain(found), place=where)
 
 
 def _masked_step(step: Step, secret: set[str], path: Path) -> Step:
-    return Step(where=step.where, text=_masked(step.text, secret, path), variables=step.variables)
+    return replace(step, text=_masked(step.text, secret, path))
 
 
 def _masked(value: Any, secret: set[str], path: Path) -> Any:

@@ -24,6 +24,7 @@ from compose.load.layers import Assembler, Notes
 from compose.load.merge import clean
 from compose.load.problems import Problems, combined
 from compose.load.profiles import activate
+from compose.load.sources import explained
 from compose.load.tree import Map, prune
 from compose.load.validate import validate
 
@@ -73,7 +74,7 @@ def model(request: files.LoadRequest, reader: files.Reader) -> tuple[dict[str, A
     _required(scope, source, request, problems)
     if problems.errors:
         _circle(active, problems)
-        raise _told(problems, notes)
+        raise _told(problems, notes, request)
     notes.ignored = [f"{one.where}: {one.path}: {one.message}" for one in ignored(tree)]
     if "normalize" in request.omit:
         name = source.name or str(tree.get("name") or name)
@@ -124,8 +125,8 @@ def _circle(services: Map, problems: Problems) -> None:
         problems.note(CycleFound(cycle, where=services.at.get(cycle[0])), ("services", cycle[0]))
 
 
-def _told(problems: Problems, notes: Notes) -> ComposeError:
-    error = combined(problems.errors)
+def _told(problems: Problems, notes: Notes, request: files.LoadRequest) -> ComposeError:
+    error = explained(combined(problems.errors), notes.scopes, request.environment)
     error.warnings = tuple(warnings(notes))
     return error
 

@@ -50,8 +50,8 @@ def _one(
     problems: Problems,
     where: Any,
 ) -> Any:
-    if entry is None:
-        return None
+    if entry is None or isinstance(entry, Reset):
+        return entry
     if isinstance(entry, Override):
         return Override(_one(change, entry.value, path, base, problems, where))
     if isinstance(change, tuple):  # first one form, then the attributes in it
@@ -184,7 +184,7 @@ def _networks(value: Any, _base: Base) -> Any:
 def _depends_on(value: Any, _base: Base) -> Any:
     result = Map()
     entries = keyed(value)
-    for name, entry in entries.items():
+    for name, entry in entries.items() if isinstance(entries, Map) else ():
         if entry is None:
             entry = mapping({"condition": "service_started", "required": True})
         elif isinstance(entry, Map):
@@ -406,7 +406,8 @@ ATTRIBUTES: dict[str, Change | dict[str, Any] | tuple[Any, ...]] = {
         key: _blkio("rate")
         for key in ("device_read_bps", "device_write_bps", "device_read_iops", "device_write_iops")
     },
-    "logging": {"options": _texts}, "mem_limit": _size, "mem_reservation": _size, "memswap_limit": _swap,
+    "logging": {"options": _texts}, "mem_limit": _size, "mem_reservation": _size, "mem_swappiness": _whole,
+    "memswap_limit": _swap,
     "models": _keyed, "networks": _networks, "pids_limit": _whole, "ports": _ports, "post_start": _hooks,
     "pre_start": _hooks, "pre_stop": _hooks, "scale": _count,
     "secrets": _file_mounts("/run/secrets/"), "shm_size": _size, "stop_grace_period": _duration,

@@ -111,8 +111,8 @@ def prune(tree: Any, path: Sequence[str | int]) -> None:
     if not path:
         return
     last: Any = path[-1]
-    inside = last < len(tree) if isinstance(tree, Seq) and isinstance(last, int) else last in tree
-    if isinstance(tree, Map | Seq) and inside:
+    there = last in tree if isinstance(tree, Map) else isinstance(tree, Seq) and last in range(len(tree))
+    if there:
         tree[last] = Reset()
 
 

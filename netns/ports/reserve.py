@@ -102,6 +102,7 @@ class Reservations:
             raise PortBusy(
                 f"no port of {port.published}-{port.last_published}/{port.protocol} is free: {busy.message}",
                 hint=busy.hint,
+                published=port.published,
             )
         raise busy or PortBusy(f"no {port.protocol} port is free")
 
@@ -155,7 +156,9 @@ class Reservations:
         shown = f"{port.host_ip}:{port.published}" if port.host_ip else str(port.published)
         stop = f"stop it (kill {holder.pid})" if holder and not holder.project else "stop the holder"
         raise PortBusy(
-            f"port {shown}/{port.protocol} {who}", hint=f"{stop}, or publish another port of the host"
+            f"port {shown}/{port.protocol} {who}",
+            hint=f"{stop}, or publish another port of the host",
+            published=port.published,
         )
 
 

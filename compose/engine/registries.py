@@ -14,6 +14,7 @@ from runtime.errors import RuntimeFailure
 from runtime.image.manifest import Image
 from runtime.image.progress import Events, Progress
 from runtime.image.reference import parse
+from runtime.image.stop import Stop
 from runtime.image.store import Store
 
 Result = TypeVar("Result")
@@ -51,6 +52,8 @@ def pull_each(
     from runtime.build import Runner
     from runtime.image.pull import pull
 
+    stop = Stop()
+
     def one(item: Wanted) -> Image:
         return pull(
             store,
@@ -59,9 +62,10 @@ def pull_each(
             platform=item.platform or None,
             runner=Runner(),
             events=events,
+            stop=stop,
         )
 
-    return Outcome(*_each(wanted, one, ("Pulling", "Pulled"), parallel, events))
+    return Outcome(*_each(wanted, one, ("Pulling", "Pulled"), parallel, events, stop))
 
 
 def push_each(
@@ -70,10 +74,13 @@ def push_each(
     """Push images by their names; gives the errors of those that failed."""
     from runtime.image.push import push
 
+    stop = Stop()
+
+    def one(item: Wanted) -> str:
+        return push(store, item.name, events=events, stop=stop)
+
     wanted = [Wanted(name) for name in dict.fromkeys(names)]
-    _, failed = _each(
-        wanted, lambda item: push(store, item.name, events=events), ("Pushing", "Pushed"), parallel, events
-    )
+    _, failed = _each(wanted, one, ("Pushing", "Pushed"), parallel, events, stop)
     return {item.name: error for item, error in failed.items()}
 
 
@@ -83,9 +90,10 @@ def _each(
     words: tuple[str, str],
     parallel: int,
     events: Events,
+    stop: Stop,
 ) -> tuple[dict[Wanted, Result], dict[Wanted, RuntimeFailure]]:
     """Do ``work`` for each, told before and after; errors are gathered, in the order asked for."""
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor, wait
 
     def one(item: Wanted) -> Result:
         shown = parse(item.name).familiar()
@@ -100,6 +108,12 @@ def _each(
 
     with ThreadPoolExecutor(max(1, parallel)) as pool:
         futures = {item: pool.submit(one, item) for item in dict.fromkeys(wanted)}
+        try:
+            wait(futures.values())
+        except BaseException:  # Ctrl-C: what is under way gives up, the rest is not begun
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
     done: dict[Wanted, Result] = {}
     failed: dict[Wanted, RuntimeFailure] = {}
     for item, future in futures.items():

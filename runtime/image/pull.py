@@ -12,8 +12,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.errors import ImageError, ImageNotFound, RegistryError
@@ -34,6 +34,7 @@ from runtime.image.manifest import (
 from runtime.image.progress import Events, Progress, Runner, silent
 from runtime.image.reference import Reference, parse
 from runtime.image.registry import Registry, Sleep
+from runtime.image.stop import Stop, gather
 from runtime.image.store import Store
 
 POLICIES = ("auto", "registry", "assemble")
@@ -52,7 +53,8 @@ def pull(
     events: Events = silent,
     refresh: bool = True,
     environment: Mapping[str, str] | None = None,
-    sleep: Sleep = time.sleep,
+    sleep: Sleep | None = None,
+    stop: Stop | None = None,
 ) -> Image:
     """Give the image ``reference`` as it is now: fetched, or made where nobody answers.
 
@@ -60,6 +62,7 @@ def pull(
              "assemble" asks nobody. runner: needed to assemble.
     refresh: look for a newer one although the store has it (one HEAD); else what the store has will do.
     environment: where logins, proxies and settings come from, by default the process's own.
+    stop:    gives up when it is set, with Stopped. sleep: waits between attempts.
     Raises ImageNotFound, RegistryDenied, RegistryRateLimited, RegistryTLS, RegistryUnreachable,
     DigestMismatch, InvalidImage, StoreFull, and what ``assemble`` raises. Nothing half-made is left.
     """
@@ -83,7 +86,7 @@ def pull(
     try:
         with store.using():
             store.sweep()
-            return _Fetch(store, name, platform or "", one_at_a_time, world, sleep).image(found)
+            return _Fetch(store, name, platform or "", one_at_a_time, world, sleep, stop).image(found)
     except RegistryUnreachable as error:
         if policy == "registry":
             raise
@@ -123,7 +126,9 @@ class _Fetch:
     platform: str
     events: Events
     environment: Mapping[str, str]
-    sleep: Sleep
+    given_sleep: Sleep | None
+    outer: Stop | None
+    stop: Stop = field(init=False, default_factory=Stop)
 
     def image(self, found: Image | None) -> Image:
         """The image from the first place that has it; a mirror that fails is passed over."""
@@ -136,7 +141,10 @@ class _Fetch:
         return self._from(home, found)
 
     def _from(self, place: settings.Endpoint, found: Image | None) -> Image:
-        with Registry(self.name, endpoint=place, environment=self.environment, sleep=self.sleep) as registry:
+        self.stop = Stop(self.outer)
+        sleep = self.given_sleep or self.stop.sleep
+        with Registry(self.name, endpoint=place, environment=self.environment, sleep=sleep) as registry:
+            self.stop.calls(registry.abort)
             told, _ = registry.head(self.name.digest or self.name.tag)
             word = self.name.digest or told
             known = self._known(word, found)
@@ -218,38 +226,27 @@ class _Fetch:
         for diff in wanted.keys() - missing.keys():
             self._say(wanted[diff], "Exists")
         self._check_space(sum(entry.size for entry in missing.values()))
-        stop = threading.Event()
 
         def work(diff: str, entry: Descriptor) -> None:
             try:
-                self._layer(registry, diff, entry, stop)
+                self._layer(registry, diff, entry)
             except BaseException:
-                stop.set()
+                self.stop.set()
                 raise
 
         for entry in missing.values():
             self._say(entry, "Waiting")
         with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="layer") as pool:
-            jobs = [pool.submit(work, diff, entry) for diff, entry in missing.items()]
-            try:
-                wait(jobs)
-            except BaseException:
-                stop.set()
-                raise
-        errors = [error for job in jobs if (error := job.exception()) is not None]
-        real = [error for error in errors if not isinstance(error, _Stopped)]
-        if real:
-            raise real[0]
+            gather(self.stop, [pool.submit(work, diff, entry) for diff, entry in missing.items()])
 
-    def _layer(self, registry: Registry, diff: str, entry: Descriptor, stop: threading.Event) -> None:
+    def _layer(self, registry: Registry, diff: str, entry: Descriptor) -> None:
         """Unpack a layer while it comes; nothing of it is in the store before both digests are verified."""
-        if stop.is_set():
-            raise _Stopped("another layer failed")
+        self.stop.check()
         with self.store.locked(diff), self.store.ingest() as work:
             if self.store.has_layer(diff):  # another process was quicker
                 self._say(entry, "Exists")
                 return
-            data = self._metered(registry.stream(entry), entry, stop)
+            data = self._metered(registry.stream(entry), entry)
             try:
                 made = layer.unpack(data, work / "diff", compressed=entry.size, expected=diff)
             except InvalidImage:
@@ -267,11 +264,10 @@ class _Fetch:
             out.writelines(registry.stream(entry))
         return target
 
-    def _metered(self, chunks: Iterator[bytes], entry: Descriptor, stop: threading.Event) -> Iterator[bytes]:
+    def _metered(self, chunks: Iterator[bytes], entry: Descriptor) -> Iterator[bytes]:
         have, tell = 0, _Meter(self._say, entry)
         for chunk in chunks:
-            if stop.is_set():
-                raise _Stopped("another layer failed")
+            self.stop.check()
             have += len(chunk)
             tell(have)
             yield chunk
@@ -322,7 +318,3 @@ class _Meter:
 def _exhaust(chunks: Iterator[bytes]) -> None:
     for _ in chunks:
         pass
-
-
-class _Stopped(ImageError):
-    """This layer was given up because another one failed."""

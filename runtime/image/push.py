@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +37,7 @@ from runtime.image.manifest import (
 from runtime.image.progress import Events, Progress, silent
 from runtime.image.reference import Reference, parse
 from runtime.image.registry import Registry, Sleep
+from runtime.image.stop import Stop, gather
 from runtime.image.store import Store
 
 _PARALLEL, _ORIGINS = 3, 3
@@ -50,12 +51,14 @@ def push(
     image: str = "",
     events: Events = silent,
     environment: Mapping[str, str] | None = None,
-    sleep: Sleep = time.sleep,
+    sleep: Sleep | None = None,
+    stop: Stop | None = None,
 ) -> str:
     """Push the image ``reference`` to the registry it names; gives the manifest's digest.
 
     image:       a name or id of the store to be pushed under that name, by default the name itself.
     environment: where logins, proxies and settings come from, by default the process's own.
+    stop:        gives up when it is set, with Stopped. sleep: waits between attempts.
     Layers the registry has are not sent, those another repository of it has are mounted. An image that was
     pulled goes out by its own manifest where its layers are there as they came.
     Raises ImageNotFound, RegistryDenied, RegistryRateLimited, RegistryTLS, RegistryUnreachable,
@@ -75,7 +78,8 @@ def push(
 
     world = os.environ if environment is None else environment
     with store.using(), ExitStack() as stack:
-        return _Push(store, name, found, one_at_a_time, world, sleep, stack).run()
+        own = Stop(stop)
+        return _Push(store, name, found, one_at_a_time, world, own, sleep or own.sleep, stack).run()
 
 
 @dataclass(slots=True)
@@ -87,6 +91,7 @@ class _Push:
     image: Image
     events: Events
     environment: Mapping[str, str]
+    stop: Stop
     sleep: Sleep
     stack: ExitStack
     registry: Registry = field(init=False)
@@ -118,6 +123,7 @@ class _Push:
     def _open(self, *scopes: str) -> Registry:
         registry = Registry(self.name, scopes=scopes, environment=self.environment, sleep=self.sleep)
         self.stack.callback(registry.close)
+        self.stop.calls(registry.abort)
         return registry
 
     def _as_it_came(self) -> tuple[bytes, Manifest] | None:
@@ -154,36 +160,26 @@ class _Push:
                 known[diff] = [entry]
         for diff in known:
             self._say(diff, "Waiting")
-        stop = threading.Event()
 
         def work(diff: str) -> Descriptor:
             try:
                 with self.store.locked(f"push {self.name.name()} {diff}"):  # one tag after the other
-                    return self._layer(diff, [*known[diff], *self._known(diff)], stop)
+                    return self._layer(diff, [*known[diff], *self._known(diff)])
             except BaseException:
-                stop.set()
+                self.stop.set()
                 raise
 
         with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="layer") as pool:
             jobs = {diff: pool.submit(work, diff) for diff in known}
-            try:
-                wait(jobs.values())
-            except BaseException:
-                stop.set()
-                raise
-        errors = [error for job in jobs.values() if (error := job.exception()) is not None]
-        real = [error for error in errors if not isinstance(error, _Stopped)]
-        if real:
-            raise real[0]
+            gather(self.stop, list(jobs.values()))
         return [jobs[diff].result() for diff in self.image.layer_ids]
 
     def _known(self, diff: str) -> list[Descriptor]:
         rows = self.store.index.compressed_of(diff)
         return [Descriptor(media_type=kind, digest=digest, size=size) for digest, kind, size in rows]
 
-    def _layer(self, diff: str, known: Sequence[Descriptor], stop: threading.Event) -> Descriptor:
-        if stop.is_set():
-            raise _Stopped("another layer failed")
+    def _layer(self, diff: str, known: Sequence[Descriptor]) -> Descriptor:
+        self.stop.check()
         known = list({entry.digest: entry for entry in reversed(known)}.values())[::-1]
         for entry in known:
             if upload.has(self.registry, entry.digest):
@@ -196,7 +192,7 @@ class _Push:
         with ExitStack() as streams:
 
             def packed() -> Iterator[bytes]:
-                return gzip(streams.enter_context(closing(ahead(self._plain(diff, stop)))))
+                return gzip(streams.enter_context(closing(ahead(self._plain(diff)))))
 
             digest, size = upload.upload(self.registry, packed, sleep=self.sleep)
         entry = Descriptor(media_type=f"{OCI_LAYER}+gzip", digest=digest, size=size)
@@ -215,14 +211,13 @@ class _Push:
                 continue
         return ""
 
-    def _plain(self, diff: str, stop: threading.Event) -> Iterator[bytes]:
+    def _plain(self, diff: str) -> Iterator[bytes]:
         """The layer's tar stream, told while it passes."""
         home = self.store.layer(diff).parent
         total, current, last = layer.length(home), 0, 0.0
         self._say(diff, "Preparing")
         for chunk in layer.stream(home, diff):
-            if stop.is_set():
-                raise _Stopped("another layer failed")
+            self.stop.check()
             current += len(chunk)
             if time.monotonic() - last > 0.1 or current == total:
                 last = time.monotonic()
@@ -270,7 +265,3 @@ def _describe(entry: Descriptor, *, docker: bool) -> dict[str, Any]:
     else:
         kind = OCI_LAYER + (f"+{packing}" if packing else "")
     return {"mediaType": kind, "digest": entry.digest, "size": entry.size}
-
-
-class _Stopped(ImageError):
-    """This layer was given up because another one failed."""

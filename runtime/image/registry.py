@@ -92,6 +92,10 @@ class Registry:
         """Close the connections."""
         self.transport.close()
 
+    def abort(self) -> None:
+        """Break off every request that is going on: for another thread that wants to end."""
+        self.transport.abort()
+
     # --- manifests
 
     def head(self, word: str) -> tuple[str, str]:

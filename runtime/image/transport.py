@@ -16,7 +16,7 @@ import ssl
 import weakref
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -76,11 +76,19 @@ class Transport:
         self._settings = known or settings.Settings()
         self._patience = patience or _seconds(environment.get("PYCOMPOSE_REGISTRY_TIMEOUT", "")) or PATIENCE
         self._idle: Idle = defaultdict(list)
+        self._busy: set[http.client.HTTPConnection] = set()
         self._end = weakref.finalize(self, _close, self._idle)
 
     def close(self) -> None:
         """Close the connections that wait for another request."""
         self._end()
+
+    def abort(self) -> None:
+        """Shut down the connections in use: whoever reads from them in another thread is told so at once."""
+        for connection in tuple(self._busy):
+            if (sock := connection.sock) is not None:
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
 
     def scheme(self, endpoint: settings.Endpoint) -> str:
         """ "https" where TLS is spoken, else "http": for endpoints that leave it open.
@@ -153,6 +161,7 @@ class Transport:
                 self._idle[parts.scheme, parts.netloc].append(connection)
                 kept = True
         finally:
+            self._busy.discard(connection)
             answer.close()
             if not kept:
                 connection.close()
@@ -180,6 +189,7 @@ class Transport:
                     connection = waiting.pop()
                 except IndexError:  # another thread was quicker
                     used = False
+            self._busy.add(connection)
             try:
                 if connection.sock is None:
                     connection.connect()
@@ -187,10 +197,12 @@ class Transport:
                 connection.request(method, target, body=body, headers={**headers, **extra})
                 return connection, connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
+                self._busy.discard(connection)
                 connection.close()
                 if not used or method == "PATCH" or isinstance(error, TimeoutError):
                     raise _failure(parts.netloc, error) from error
             except BaseException:
+                self._busy.discard(connection)
                 connection.close()
                 raise
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import sys
+import threading
+import time
 import zlib
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -22,6 +24,7 @@ from runtime.image.errors import InvalidImage, RegistryBroken, RegistryDenied, R
 from runtime.image.manifest import Image
 from runtime.image.progress import Progress
 from runtime.image.pull import pull as pull_patiently
+from runtime.image.stop import Stop, Stopped
 from runtime.image.store import Store
 
 
@@ -394,3 +397,31 @@ def test_progress_has_bytes_and_belongs_to_an_image(server: Content, store: Stor
     assert {event.part_of for event in layers} == {name}
     assert (size, size) in {(event.current, event.total) for event in layers}
     assert digest(server.blobs[biggest(server)])[7:19] == layers[-1].id and layers[-1].text == "Done"
+
+
+# --- giving up
+
+
+def test_a_pull_that_is_stopped_ends_at_once_and_leaves_nothing(server: Content, store: Store) -> None:
+    server.add("1", LAYER, {"b": b"2"})
+    name = f"127.0.0.1:{server.port}/x:1"
+    server.stalls[f"/v2/x/blobs/{biggest(server)}"] = 100
+    stop = Stop()
+    caught: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            pull_patiently(store, name, environment={}, stop=stop)
+        except Stopped as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while not server.count("GET", biggest(server)):
+        assert thread.is_alive()
+        time.sleep(0.01)
+    stop.set()
+    thread.join(60)
+    assert len(caught) == 1
+    assert server.count("GET", biggest(server)) == 1
+    assert not store.images() and not [p for p in (store.root / "ingest").iterdir() if p.suffix != ".lock"]

@@ -11,7 +11,7 @@ from compose.errors import UsageError
 if TYPE_CHECKING:
     from compose.load.project import Loaded
 
-PULL = ("always", "missing", "never", "build", "policy")
+PULL = ("always", "missing", "never", "build", "if_not_present", "policy")
 Scale = Annotated[Texts, Option("--scale", metavar="SERVICE=NUM", help="Scale SERVICE to NUM instances")]
 Build = Annotated[bool, Option("--build", help="Build images before starting containers")]
 NoBuild = Annotated[bool, Option("--no-build", help="Don't build an image, even if it's policy")]

@@ -14,7 +14,6 @@ from enum import Enum
 from compose.errors import ComposeError
 from compose.model.service import Service
 
-FLAGS = ("always", "missing", "never", "build", "if_not_present", "policy")
 _EVERY = re.compile(r"every_((?:[0-9]+[wdhms])+)")
 _SECONDS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 _AGES = {"daily": 86400.0, "weekly": 604800.0, "refresh": 0.0}

@@ -7,19 +7,37 @@ Goes out:  exceptions that ``compose.cli`` alone prints; library code only raise
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 
-class Where(NamedTuple):
-    """A place in a file: ``compose.yaml:14:9``; line and column count from 1, 0 means unknown."""
+class Where(tuple[str, int, int]):
+    """A place in a file: ``compose.yaml:14:9``; line and column count from 1, 0 means unknown.
 
-    file: str
-    line: int = 0
-    column: int = 0
+    As a NamedTuple, but without compiling anything: every command imports this.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, file: str, line: int = 0, column: int = 0) -> Where:
+        return super().__new__(cls, (file, line, column))
+
+    @property
+    def file(self) -> str:
+        """Its name as it is shown."""
+        return self[0]
+
+    @property
+    def line(self) -> int:
+        """Counted from 1; 0: unknown."""
+        return self[1]
+
+    @property
+    def column(self) -> int:
+        """Counted from 1; 0: unknown."""
+        return self[2]
 
     def __str__(self) -> str:
-        numbers = [str(n) for n in (self.line, self.column) if n]
-        return ":".join([self.file, *numbers])
+        numbers = [str(n) for n in self[1:] if n]
+        return ":".join([self[0], *numbers])
 
 
 class ComposeError(Exception):

@@ -65,5 +65,7 @@ def facts(
 ) -> dict[str, Any]:
     """Image facts of the ``wanted`` services; gets what is missing."""
     with events(scope, mute=mute) as listener:
-        found = prepare(narrowed(project, wanted), scope.places, flags, events=listener)
+        found = prepare(
+            narrowed(project, wanted), scope.places, flags, events=listener, known=project.services
+        )
     return {name: to_json(one) for name, one in found.items()}

@@ -279,9 +279,10 @@ def images(shown: Display, mute: Collection[str] = ()) -> Callable[[Any], None]:
         if event.kind in mute:
             return
         if event.kind in ("note", "output"):
-            shown.line(event.text)
+            head, found, _ = event.id.partition("] ")
+            shown.line(f"{head}] {event.text}" if found else event.text)
             return
-        detail = event.detail
+        detail = f"({event.detail})" if event.kind == "step" and event.detail else event.detail
         if event.total and not (isinstance(shown, Plain) and event.current < event.total):
             # without a terminal a line per change of status, not one per block of bytes
             detail = speed.words(event.id, event.current, event.total, time.monotonic())

@@ -6,19 +6,16 @@ Goes out:  ImageFacts by service. Runs in the command itself, not in the supervi
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
 
 from compose.engine import policy
+from compose.engine.builds import BuildFlags, build_all, image_name
 from compose.engine.policy import Decision
-from compose.errors import ComposeError
 from compose.model.places import Places
 from compose.model.project import Project
 from compose.model.service import Service
 from compose.plan.launch import ImageFacts
-from compose.plan.observed import PROJECT, SERVICE
 from runtime.errors import ImageNotFound
 from runtime.image.manifest import Image
 from runtime.image.progress import Events, silent
@@ -26,16 +23,13 @@ from runtime.image.reference import parse
 from runtime.image.store import Store
 from schemas.frozen import dataclass
 
-if TYPE_CHECKING:
-    from runtime.build.spec import BuildSpec, Secret
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageOptions:
     """Flags about images.
 
     build:    build every service that can be built (``--build``). no_build: never build.
-    pull:     "" or one of ``policy.FLAGS``, over each service's ``pull_policy``.
+    pull:     "" or a policy that comes over each service's ``pull_policy``.
     assemble: "auto", "registry" (never assemble) or "assemble" (never ask a registry).
     parallel: downloads at a time.
     """
@@ -47,20 +41,17 @@ class ImageOptions:
     parallel: int = 4
 
 
-def image_name(project: Project, service: Service) -> str:
-    """``image`` of the file, else the name a build gets: ``<project>-<service>``."""
-    return service.image or f"{project.name}-{service.name}"
-
-
 def prepare(
     project: Project,
     places: Places,
     options: ImageOptions | None = None,
     *,
     events: Events = silent,
+    known: Mapping[str, Service] | None = None,
 ) -> dict[str, ImageFacts]:
     """Have the image of every service of ``project`` in the store; pull and build what has to be.
 
+    known: services whose images builds may take as a context, by default those of ``project``.
     Returns the facts by service. Raises ImageError (also BuildFailed, ImageNotFound, RegistryError).
     """
     wanted = options or ImageOptions()
@@ -98,7 +89,7 @@ def prepare(
                 assert found is not None
                 images[service.name] = found
     flags = BuildFlags(assemble=wanted.assemble)
-    images.update(build_all(project, places, store, to_build, flags, events))
+    images.update(build_all(project, places, store, to_build, flags, events, known=known))
     return {s.name: facts_of(images[s.name], image_name(project, s)) for s in services}
 
 
@@ -159,135 +150,6 @@ def pull_all(
     )
     outcome.check([item for item in outcome.failed if item.name in buildable])
     return {name: outcome.done[item] for name, item in wanted.items() if item in outcome.done}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildFlags:
-    """Flags of ``build``. args: over those of the file."""
-
-    args: Mapping[str, str | None] | None = None
-    no_cache: bool = False
-    pull: bool = False
-    assemble: str = "auto"
-
-
-def build_all(
-    project: Project,
-    places: Places,
-    store: Store,
-    services: Sequence[Service],
-    flags: BuildFlags,
-    events: Events,
-) -> dict[str, Image]:
-    """Build the images of ``services``, those first that others take as ``service:`` context."""
-    if not services:
-        return {}
-    from netns.network import build_network
-    from runtime.build import build
-
-    images: dict[str, Image] = {}
-    for service in build_order(services):
-        spec = build_spec(project, service, flags, images, os.environ)
-        images[service.name] = build(store, spec, connect=lambda: build_network(places.run), events=events)
-    _trim(places, store)
-    return images
-
-
-def _trim(places: Places, store: Store) -> None:
-    """Keep the cache of builds within its budget; what any container uses stays."""
-    from compose.engine.inventory import used_images
-    from runtime.image import budget, garbage
-
-    garbage.trim(store, budget.read(os.environ).build, keep=used_images(places))
-
-
-def build_spec(
-    project: Project,
-    service: Service,
-    flags: BuildFlags,
-    built: Mapping[str, Image],
-    environment: Mapping[str, str],
-) -> BuildSpec:
-    """``build:`` of one service in the words of ``runtime.build``; ``built`` are images made before it."""
-    from runtime.build.spec import BuildSpec
-    from runtime.spec import Ulimit
-
-    told = service.build
-    assert told is not None
-    args = {**told.args, **(flags.args or {})}
-    return BuildSpec(
-        context=told.context,
-        dockerfile=told.dockerfile,
-        dockerfile_text=told.dockerfile_inline,
-        args=dict(_resolved(args, environment)),
-        target=told.target,
-        tags=(image_name(project, service), *told.tags),
-        labels={**told.labels, PROJECT: project.name, SERVICE: service.name},
-        network=told.network,
-        no_cache=told.no_cache or flags.no_cache,
-        no_cache_filter=told.no_cache_filter,
-        pull=told.pull or flags.pull,
-        pull_policy=flags.assemble,
-        secrets={(mount.target or mount.source): _secret(project, mount.source) for mount in told.secrets},
-        ssh={"default": environment["SSH_AUTH_SOCK"]} if told.ssh and "SSH_AUTH_SOCK" in environment else {},
-        extra_hosts=tuple(text.replace("=", ":", 1) for text in told.extra_hosts),
-        shm_size=told.shm_size,
-        ulimits=tuple(Ulimit(name=n, soft=u.soft, hard=u.hard) for n, u in told.ulimits.items()),
-        additional_contexts={n: _context(value, built) for n, value in told.additional_contexts.items()},
-        platform=(told.platforms[0] if told.platforms else "") or service.platform,
-        privileged=told.privileged,
-        environment=dict(environment),
-        name=service.name,
-    )
-
-
-def _resolved(args: Mapping[str, str | None], environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Arguments with their values; one without takes the caller's, or is left out."""
-    for name, value in args.items():
-        found = environment.get(name) if value is None else value
-        if found is not None:
-            yield name, found
-
-
-def _context(value: str, built: Mapping[str, Image]) -> str:
-    name = value.removeprefix("service:")
-    if name == value:
-        return value
-    if name not in built:
-        raise ComposeError(f"build context 'service:{name}' names a service that is not built")
-    return f"docker-image://{built[name].id}"
-
-
-def _secret(project: Project, key: str) -> Secret:
-    from runtime.build.spec import Secret
-
-    item = project.secrets[key]
-    return Secret(file=item.file) if item.file else Secret(value=(item.content or "").encode())
-
-
-def build_order(services: Sequence[Service]) -> list[Service]:
-    """Services in the order of the file, each after those its additional contexts name. Pure."""
-    table = {service.name: service for service in services}
-    ordered: list[Service] = []
-
-    def visit(service: Service, trail: tuple[str, ...]) -> None:
-        if service in ordered:
-            return
-        if service.name in trail:
-            raise ComposeError(f"builds need each other: {' -> '.join((*trail, service.name))}")
-        for name in _contexts(service):
-            if name in table:
-                visit(table[name], (*trail, service.name))
-        ordered.append(service)
-
-    for service in services:
-        visit(service, ())
-    return ordered
-
-
-def _contexts(service: Service) -> list[str]:
-    values = service.build.additional_contexts.values() if service.build else ()
-    return [value.removeprefix("service:") for value in values if value.startswith("service:")]
 
 
 def facts_of(image: Image, name: str) -> ImageFacts:

@@ -135,16 +135,7 @@ class _Build:
         return image
 
     def _text(self) -> str:
-        home = self._contexts.directory(self.spec.context)
-        if self.spec.dockerfile_text:
-            return self.spec.dockerfile_text
-        path = Path(stages.default_dockerfile(str(home), self.spec.dockerfile))
-        try:
-            return path.read_text("utf-8", "surrogateescape")
-        except FileNotFoundError as error:
-            raise BuildFailed(f"there is no {path}", hint="name it with 'dockerfile:'") from error
-        except OSError as error:
-            raise BuildFailed(f"{path} cannot be read: {error.strerror}") from error
+        return stages.dockerfile_text(self._contexts.directory(self.spec.context), self.spec)
 
     def _check(self, text: str) -> list[str]:
         """Mistakes that are allowed, one line each. Raises BuildFailed where the file asks for that."""

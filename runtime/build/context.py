@@ -17,7 +17,6 @@ from typing import Protocol
 from runtime.build.digests import Digests
 from runtime.errors import BuildFailed
 from runtime.image.dockerfile import ignore
-from runtime.image.dockerfile.errors import DockerfileInvalid
 from runtime.image.view import View
 from schemas.frozen import dataclass
 
@@ -207,12 +206,14 @@ def _attributes(path: str) -> str:
 
 
 def open_directory(root: Path, dockerfile: str) -> Directory:
-    """The context at ``root`` with ``<dockerfile>.dockerignore`` or ``.dockerignore``. Raises BuildFailed."""
+    """The context at ``root`` with its ignore rules. Raises BuildFailed."""
+    return Directory(root, ignore_rules(root, dockerfile))
+
+
+def ignore_rules(root: Path, dockerfile: str) -> ignore.Ignore | None:
+    """Those of ``<dockerfile>.dockerignore`` or ``.dockerignore``, None for none. Raises BuildFailed."""
     for name in (f"{dockerfile}.dockerignore" if dockerfile else "", ".dockerignore"):
         path = root / name
         if name and path.is_file():
-            try:
-                return Directory(root, ignore.read(path.read_text("utf-8", "surrogateescape"), name))
-            except DockerfileInvalid as error:
-                raise BuildFailed(error.message, hint=error.hint) from error
-    return Directory(root)
+            return ignore.read(path.read_text("utf-8", "surrogateescape"), name)
+    return None

@@ -10,7 +10,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
+from runtime.build.spec import BuildSpec
+from runtime.errors import BuildFailed
 from runtime.image.dockerfile.errors import DockerfileInvalid
 from runtime.image.dockerfile.instruction import Dockerfile, Instruction
 from runtime.image.dockerfile.words import expand, split
@@ -180,6 +183,17 @@ def _sources(stage: Stage) -> Iterator[str]:
             yield dict(part.partition("=")[::2] for part in mount.split(",")).get("from", "")
 
 
-def default_dockerfile(context: str, name: str) -> str:
-    """The path of the Dockerfile: absolute, or below the context."""
-    return name if name.startswith("/") else os.path.normpath(f"{context}/{name}")
+def dockerfile_text(home: Path, spec: BuildSpec) -> str:
+    """The text of the Dockerfile: given, or read at its absolute path or below the context ``home``.
+
+    Raises BuildFailed.
+    """
+    if spec.dockerfile_text:
+        return spec.dockerfile_text
+    path = Path(os.path.normpath(home / spec.dockerfile))
+    try:
+        return path.read_text("utf-8", "surrogateescape")
+    except FileNotFoundError as error:
+        raise BuildFailed(f"there is no {path}", hint="name it with 'dockerfile:'") from error
+    except OSError as error:
+        raise BuildFailed(f"{path} cannot be read: {error.strerror}") from error

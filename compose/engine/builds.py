@@ -203,7 +203,9 @@ def build_spec(
         pull=told.pull or flags.pull,
         pull_policy=flags.assemble,
         secrets={(mount.target or mount.source): _secret(project, mount) for mount in told.secrets},
-        ssh={} if lenient else dict(_agent(text, environment) for text in (*told.ssh, *flags.ssh)),
+        ssh={}
+        if lenient
+        else dict(_agent(text, environment, project.working_dir) for text in (*told.ssh, *flags.ssh)),
         extra_hosts=tuple(text.replace("=", ":", 1) for text in told.extra_hosts),
         shm_size=told.shm_size,
         memory=flags.memory,
@@ -261,7 +263,7 @@ def _secret(project: Project, mount: FileMount) -> Secret:
     return Secret(file=item.file, value=value, mode=mount.mode, **owner)
 
 
-def _agent(text: str, environment: Mapping[str, str]) -> tuple[str, str]:
+def _agent(text: str, environment: Mapping[str, str], home: str) -> tuple[str, str]:
     """``default`` or ``id=path``; an id alone is the caller's agent. Raises ComposeError when it has none."""
     name, _, path = text.partition("=")
     found = path or environment.get("SSH_AUTH_SOCK", "")
@@ -270,7 +272,7 @@ def _agent(text: str, environment: Mapping[str, str]) -> tuple[str, str]:
             f"the build wants the ssh agent '{name}', and SSH_AUTH_SOCK is not set",
             hint="start one with 'eval $(ssh-agent)', or name a key: 'default=/path/to/key'",
         )
-    return name, found
+    return name, os.path.normpath(f"{home}/{found}") if not found.startswith("/") else found
 
 
 def _placed(text: str, key: str, home: str) -> str:

@@ -19,7 +19,6 @@ Path = tuple[str | int, ...]
 _WINDOWS = "it is for Windows containers"
 _SWARM = "it is for swarm"
 _UP = "'up' refuses it: "
-_STEP = "the mount of the step that reads it decides"
 WHY: dict[str, str] = {
     "configs.*.labels": _SWARM,
     "configs.*.template_driver": _SWARM,
@@ -32,9 +31,6 @@ WHY: dict[str, str] = {
     "services.*.build.isolation": _WINDOWS,
     "services.*.build.provenance": "no attestations are made",
     "services.*.build.sbom": "no attestations are made",
-    "services.*.build.secrets.*.gid": _STEP,
-    "services.*.build.secrets.*.mode": _STEP,
-    "services.*.build.secrets.*.uid": _STEP,
     "services.*.cpu_count": _WINDOWS,
     "services.*.cpu_percent": _WINDOWS,
     "services.*.credential_spec": _UP + _WINDOWS,
@@ -86,11 +82,7 @@ SOMETIMES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "networks.*.driver": (lambda name: name not in ("bridge", "default"), _UP + "networks are bridges"),
     "networks.*.driver_opts": (lambda given: bool(set(given) - set(_BRIDGE)), "known: " + ", ".join(_BRIDGE)),
     "secrets.*.external": (bool, _UP + "give it by file or environment"),
-    "services.*.build.platforms": (lambda names: len(names) > 1, "one image is built, for the first"),
-    "services.*.build.ssh": (
-        lambda keys: any("=" in key or key != "default" for key in keys),
-        "only the caller's agent is handed in, as 'default'",
-    ),
+    "services.*.build.platforms": (lambda names: len(names) > 1, "one image is built, for this machine"),
     "services.*.devices.*.source": (lambda path: not str(path).startswith("/"), _UP + "it is not a path"),
     "services.*.logging.driver": (lambda name: name not in _OWN_LOGS, "logs go to files"),
     "services.*.logging.options": (

@@ -120,7 +120,7 @@ QUIET = """\
 services:
   a:
     image: x
-    build: {context: ., ssh: [default], platforms: [linux/amd64]}
+    build: {context: ., ssh: [default, k=./key], platforms: [linux/amd64]}
     logging: {driver: json-file, options: {max-file: "3", max-size: 1m}}
     security_opt: [no-new-privileges]
     secrets: [{source: s, uid: "5"}]
@@ -135,10 +135,10 @@ def test_values_without_effect_are_named_each_once(tmp_path: Path) -> None:
     (tmp_path / "compose.yaml").write_text(VAIN)
     warnings = load(LoadRequest(cwd=str(tmp_path)), store=tmp_path / "store").warnings
     assert {one.split("'")[1] for one in warnings} == {
-        "build.ssh", "build.platforms", "logging.driver", "logging.options", "security_opt", "uid",
+        "build.platforms", "logging.driver", "logging.options", "security_opt", "uid",
         "deploy.mode", "deploy.labels", "deploy.restart_policy.delay", "driver_opts",
     }  # fmt: skip
-    assert len(warnings) == 11  # driver_opts of the network and of the service's place in it
+    assert len(warnings) == 10  # driver_opts of the network and of the service's place in it
 
 
 def test_values_with_effect_are_not_named(tmp_path: Path) -> None:

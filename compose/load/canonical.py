@@ -93,7 +93,7 @@ def _service(entry: dict[str, Any], directory: str, *, normalize: bool) -> dict[
             limits[:] = [rated | {key.capitalize(): value for key, value in one.items()} for one in limits]
     if "extra_hosts" in entry:
         entry["extra_hosts"].sort()
-    return {key: value for key, value in entry.items() if value or not _vanishes(key, value)}
+    return {key: value for key, value in entry.items() if not _vanishes(key, value)}
 
 
 _MAPPINGS = frozenset({
@@ -118,7 +118,12 @@ def _without_empty(entry: Any, *keys: str) -> None:
             del entry[key]
 
 
+_SIZES = frozenset({"mem_limit", "mem_reservation", "memswap_limit", "shm_size"})
+
+
 def _vanishes(key: str, value: object) -> bool:
+    if key in _SIZES and value == "0":
+        return True
     if key in ("command", "entrypoint") or (key in _MAPPINGS and value is not None):
         return False
     if key in ("attach", "init", "scale"):

@@ -7,6 +7,7 @@ Source: Compose Specification "Interpolation"; YAML 1.1 words such as ``yes`` co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 TRUE = frozenset({"true", "yes", "on", "y"})
@@ -27,15 +28,10 @@ def boolean(text: str) -> bool:
 
 
 def integer(text: str) -> int:
-    """A whole number; 0x, 0o, 0b and a leading 0 as in YAML."""
-    body = text.lstrip("+-")
-    if len(body) > 1 and body[0] == "0" and body.isdigit():
-        body = "0o" + body[1:]
-    try:
-        value = int(body, 0)
-    except ValueError:
-        raise ValueError(f"'{shortened(text)}' is not a whole number") from None
-    return -value if text.startswith("-") else value
+    """A whole number in decimal digits."""
+    if not re.fullmatch(r"[-+]?[0-9]{1,400}", text):
+        raise ValueError(f"'{shortened(text)}' is not a whole number")
+    return int(text)
 
 
 def number(text: str) -> float:

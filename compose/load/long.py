@@ -94,7 +94,7 @@ def _volume(value: Any, path: tuple[str | int, ...], base: Base, problems: Probl
     result = _resource(value, path, base, problems)
     options = result.get("driver_opts") if isinstance(result, Map) else None
     if isinstance(options, Map) and "bind" in str(options.get("o", "")).split(",") and "device" in options:
-        options["device"] = base.path(options["device"])
+        options["device"] = base.source(str(options["device"]))
     return result
 
 

@@ -123,7 +123,7 @@ def _syntax_error(error: yaml.MarkedYAMLError, file: str, text: str) -> FileInva
 
 
 def _character(text: str, mark: yaml.Mark) -> str:
-    line = text.split("\n")[mark.line]
+    line = "".join(text.split("\n")[mark.line : mark.line + 1])  # YAML knows more line ends than this
     return line[mark.column : mark.column + 1]
 
 

@@ -7,6 +7,7 @@ Not here:  defaults of the project (``canonical``); short texts themselves (``sh
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -145,6 +146,13 @@ def _filled(value: Any, _base: Base) -> Any:
     return (
         Seq((one, where) for one, where in found.placed() if one != "") if isinstance(found, Seq) else found
     )
+
+
+def _expose(value: Any, _base: Base) -> Any:
+    wrong = next((one for one in value if isinstance(one, float)), None) if isinstance(value, Seq) else None
+    if wrong is not None:
+        raise ValueError(f"{wrong} is not a port")
+    return listed(value)
 
 
 def _pairs(value: Any, _base: Base) -> Any:
@@ -302,6 +310,8 @@ def _volumes(value: Any, base: Base) -> Any:
 def _volume(mount: Map, base: Base) -> Map:
     if mount.get("type") == "bind" and isinstance(mount.get("source"), str):
         mount["source"] = base.source(mount["source"])
+    if mount.get("target") and isinstance(mount["target"], str):
+        mount["target"] = posixpath.normpath(mount["target"])
     for key, change in (
         ("volume", {"labels": _labels}),
         ("tmpfs", {"size": _size, "mode": lambda mode, _base: _octal(mode)}),
@@ -396,7 +406,7 @@ ATTRIBUTES: dict[str, Change | dict[str, Any] | tuple[Any, ...]] = {
     "cpu_shares": _whole,
     "depends_on": _depends_on, "deploy": _DEPLOY, "develop": {"watch": _watch}, "devices": _devices,
     "dns": _filled, "dns_search": _listed, "entrypoint": _command, "env_file": _env_file,
-    "environment": _pairs, "expose": _listed, "extra_hosts": _extra_hosts, "gpus": _device_requests,
+    "environment": _pairs, "expose": _expose, "extra_hosts": _extra_hosts, "gpus": _device_requests,
     "group_add": _listed, "labels": _labels, "label_file": _paths,
     "healthcheck": {
         "test": _test, "retries": _count, "interval": _duration, "timeout": _duration,

@@ -92,13 +92,13 @@ def check_address(text: str) -> None:
 
 def is_path(source: str) -> bool:
     """Whether the source of a short volume is a path on the host rather than a named volume."""
-    return source.startswith((".", "/", "~", "\\\\")) or _DRIVE.match(source) is not None
+    return source.startswith((".", "/", "~", "\\\\")) or re.match(r"[A-Za-z]:[/\\]", source) is not None
 
 
 def volume(text: str) -> dict[str, Any]:
     """``[source:]target[:options]`` in long form; the source is not yet absolute."""
     parts = _volume_parts(text)
-    if len(parts) > 3 or not all(parts[:2]):
+    if len(parts) > 3 or not all(parts):
         raise ValueError(f"'{text}' is not of the form [source:]target[:mode]")
     if len(parts) == 1:
         return {"type": "volume", "target": posixpath.normpath(text), **({"volume": {}} if text[2:] else {})}
@@ -107,7 +107,7 @@ def volume(text: str) -> dict[str, Any]:
     kind = "bind" if bind else "volume"
     mount: dict[str, Any] = {"type": kind, "source": source, "target": target, kind: {}}
     for option in parts[2].split(",") if len(parts) == 3 else ():
-        _volume_option(mount, option, text)
+        _volume_option(mount, option)
     if bind:
         mount["bind"]["create_host_path"] = True
     return mount
@@ -125,7 +125,7 @@ def _volume_parts(text: str) -> list[str]:
     return parts
 
 
-def _volume_option(mount: dict[str, Any], option: str, text: str) -> None:
+def _volume_option(mount: dict[str, Any], option: str) -> None:
     if option in ("ro", "rw"):
         if option == "ro":
             mount["read_only"] = True
@@ -137,8 +137,6 @@ def _volume_option(mount: dict[str, Any], option: str, text: str) -> None:
         mount.setdefault("bind", {})["selinux"] = option
     elif option in _PROPAGATION:
         mount.setdefault("bind", {})["propagation"] = option
-    elif not option:
-        raise ValueError(f"'{text}' has an empty mode")
 
 
 def device(text: str) -> dict[str, Any]:

@@ -86,4 +86,4 @@ def test_a_failed_cast_names_the_path() -> None:
 
 def test_an_empty_number_blames_the_variable() -> None:
     _, _, errors = run("services: {a: {scale: $UNSET}}")
-    assert errors[0].hint == "the variable in it is empty or not set"
+    assert "after replacing variables" in errors[0].message

@@ -17,6 +17,7 @@ from typing import Protocol
 from runtime.build.digests import Digests
 from runtime.errors import BuildFailed
 from runtime.image.dockerfile import ignore
+from runtime.image.dockerfile.errors import DockerfileInvalid
 from runtime.image.view import View
 from schemas.frozen import dataclass
 
@@ -215,5 +216,8 @@ def ignore_rules(root: Path, dockerfile: str) -> ignore.Ignore | None:
     for name in (f"{dockerfile}.dockerignore" if dockerfile else "", ".dockerignore"):
         path = root / name
         if name and path.is_file():
-            return ignore.read(path.read_text("utf-8", "surrogateescape"), name)
+            try:
+                return ignore.read(path.read_text("utf-8", "surrogateescape"), name)
+            except DockerfileInvalid as error:  # its place is in that file, not in the Dockerfile
+                raise BuildFailed(error.message, hint=error.hint) from error
     return None

@@ -186,6 +186,20 @@ def start_order(project: Project) -> Order:
     return Order(nodes=nodes, edges=found)
 
 
+def is_acyclic(project: Project) -> bool:
+    """Whether no services wait for each other in a circle; light: without networkx. O(n + m)."""
+    from graphlib import CycleError, TopologicalSorter
+
+    waits: TopologicalSorter[str] = TopologicalSorter()
+    for edge in edges(project):
+        waits.add(edge.service, edge.dependency)
+    try:
+        waits.prepare()
+    except CycleError:
+        return False
+    return True
+
+
 def find_cycle(waits: Mapping[str, Iterable[str]]) -> list[str]:
     """One circle ``a, b, a`` among ``waits`` (name -> what it waits for), or []. O(n + m)."""
     import networkx

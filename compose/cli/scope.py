@@ -115,16 +115,20 @@ class Scope:
     def loaded(self, services: Iterable[str] = ()) -> "Loaded":
         """The project of the files, read once. services: named on the command line, which activates them."""
         if self._loaded is None:
-            from compose.load.project import load
-
-            try:
-                self._loaded = load(self.request(services))
-            except ComposeError as failure:
-                self._warn(failure.warnings)
-                raise
-            self._strictly(self._loaded.canonical)
-            self._warn(self._loaded.warnings)
+            self._loaded = self._read(self.request(services), order=True)
         return self._loaded
+
+    def _read(self, request: "LoadRequest", *, order: bool) -> "Loaded":
+        from compose.load.project import load
+
+        try:
+            loaded = load(request, order=order)
+        except ComposeError as failure:
+            self._warn(failure.warnings)
+            raise
+        self._strictly(loaded.canonical)
+        self._warn(loaded.warnings)
+        return loaded
 
     @property
     def was_loaded(self) -> bool:
@@ -181,6 +185,7 @@ class Scope:
                 self._strictly(hit.canonical)
                 self._warn(hit.warnings)
                 return hit.canonical
+            return self._read(request, order=False).canonical
         return self.loaded(services).canonical
 
     def partial_model(self, omit: Texts, services: Iterable[str] = ()) -> Mapping[str, Any]:

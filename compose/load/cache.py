@@ -34,6 +34,7 @@ ALWAYS = (
 class Entry:
     """One resolved model and what it depends on; all of it JSON-able.
 
+    order:     the start order, {} as long as nobody asked for it.
     files:     absolute path -> SHA-256, or None for a file that was missing.
     variables: name -> fingerprint of its value, or None when it was not set.
     """

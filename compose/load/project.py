@@ -44,24 +44,29 @@ class Loaded:
     cached: bool = False
 
 
-def load(request: LoadRequest, *, stdin: bytes | None = None, store: Path | None = None) -> Loaded:
+def load(
+    request: LoadRequest, *, stdin: bytes | None = None, store: Path | None = None, order: bool = True
+) -> Loaded:
     """Read the project that ``request`` leads to.
 
     stdin: what ``-f -`` reads; None reads the real standard input.
     store: directory of cached models; None takes ``PYCOMPOSE_DATA``/cache/models, or XDG without root.
+    order: whether the start order is wanted; a circle is an error without it as well.
     Raises ComposeError; Several for independent errors of one stage.
     """
     request = _complete(request)
     directory = cache.directory(request.environment) if store is None else store
     reader = Reader(stdin)
     hit = cache.find(directory, request, reader)
-    if hit is None:
-        from compose.load.resolve import resolve
+    if hit is not None and (hit.order or not order):
+        return _loaded(hit, cached=True)
+    from compose.load import resolve
 
-        entry = resolve(request, reader)
-        cache.keep(directory, request, entry)
-        return _loaded(entry, cached=False)
-    return _loaded(hit, cached=True)
+    entry = resolve.resolve(request, reader) if hit is None else hit
+    if order:
+        entry = resolve.with_order(entry)
+    cache.keep(directory, request, entry)
+    return _loaded(entry, cached=hit is not None)
 
 
 def _complete(request: LoadRequest) -> LoadRequest:
@@ -76,7 +81,7 @@ def _loaded(entry: cache.Entry, *, cached: bool) -> Loaded:
     return Loaded(
         project=bind(entry.canonical),
         canonical=entry.canonical,
-        order=Order.from_json(entry.order),
+        order=Order.from_json(entry.order) if entry.order else Order(),
         warnings=tuple(entry.warnings),
         files=tuple(path for path, content in entry.files.items() if content is not None),
         cached=cached,

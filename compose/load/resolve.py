@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from compose.errors import ComposeError, UsageError, Where
-from compose.graph import CycleFound, find_cycle, start_order
+from compose.graph import CycleFound, find_cycle, is_acyclic, start_order
 from compose.load import cache, files
 from compose.load.bind import bind
 from compose.load.canonical import EXTRA, canonical, implied
@@ -27,23 +27,30 @@ from compose.load.profiles import activate
 from compose.load.sources import explained
 from compose.load.tree import Map, prune
 from compose.load.validate import validate
+from schemas.frozen import replace
 
 
 def resolve(request: files.LoadRequest, reader: files.Reader) -> cache.Entry:
-    """Load without a cache. Raises ComposeError."""
+    """Load without a cache and without the start order. Raises ComposeError."""
     made, notes = model(request, reader)
     project = bind(made)
-    try:
-        order = start_order(project)
-    except CycleFound as error:
-        raise CycleFound(error.cycle, where=notes.at.get(error.cycle[0])) from None
+    if not is_acyclic(project):
+        try:
+            start_order(project)
+        except CycleFound as error:
+            raise CycleFound(error.cycle, where=notes.at.get(error.cycle[0])) from None
     return cache.Entry(
         canonical=made,
-        order=order.to_json(),
+        order={},
         warnings=warnings(notes),
         files=dict(reader.seen),
         variables=_variables(request, notes, reader),
     )
+
+
+def with_order(entry: cache.Entry) -> cache.Entry:
+    """``entry`` with its start order, which is made when it is first asked for."""
+    return replace(entry, order=start_order(bind(entry.canonical)).to_json())
 
 
 def model(request: files.LoadRequest, reader: files.Reader) -> tuple[dict[str, Any], Notes]:

@@ -262,3 +262,20 @@ def test_a_bind_source_is_made_unless_options_do_not_say_so(place: Place) -> Non
     place.write("compose.yaml", f"services: {{web: {{image: x, volumes: [{', '.join(mounts)}]}}}}\n")
     found = place.load().project.services["web"].volumes
     assert [mount.create_host_path for mount in found] == [True, True, False, False, True]
+
+
+def test_a_start_order_is_made_when_it_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services: {a: {image: x, depends_on: [b]}, b: {image: x}}\n")
+    request, store = LoadRequest(cwd=str(tmp_path)), tmp_path / "store"
+    assert load(request, store=store, order=False).order.nodes == ()
+    found = load(request, store=store)
+    assert (found.order.nodes, found.cached) == (("b", "a"), True)
+    assert load(request, store=store).order == found.order
+
+
+def test_a_circle_is_an_error_without_an_order(tmp_path: Path) -> None:
+    build = "{context: ., additional_contexts: [c=service:a]}"
+    text = f"services: {{a: {{image: x, depends_on: [b]}}, b: {{build: {build}}}}}\n"
+    (tmp_path / "compose.yaml").write_text(text)
+    with pytest.raises(ComposeError, match="in a circle: a -> b -> a"):
+        load(LoadRequest(cwd=str(tmp_path)), store=tmp_path / "store", order=False)

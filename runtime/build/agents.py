@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from runtime.build import memory
 from runtime.errors import BuildFailed
 
 _CHUNK = 65536
@@ -26,10 +27,10 @@ Pairs = dict[socket.socket, socket.socket]
 
 
 class Agents:
-    """Of one build. told: as in BuildSpec.ssh; home: a directory for sockets; held: ends what is started."""
+    """Of one build. told: as in BuildSpec.ssh; wanted: a directory in memory; held: ends what is started."""
 
-    def __init__(self, told: Mapping[str, str], home: Path, held: ExitStack) -> None:
-        self._told, self._home, self._held = told, home, held
+    def __init__(self, told: Mapping[str, str], wanted: str, held: ExitStack) -> None:
+        self._told, self._wanted, self._held = told, wanted, held
         self._lock = threading.Lock()
         self._started: dict[str, str] = {}
 
@@ -51,7 +52,7 @@ class Agents:
 
     def _start(self, key: str) -> str:
         """An agent of our own that knows one key; it ends with the build."""
-        where = str(self._home / f"agent-{len(self._started)}")
+        where = str(memory.directory(self._wanted, self._held) / "agent")
         try:
             child = subprocess.Popen(
                 ["ssh-agent", "-D", "-a", where], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL

@@ -98,7 +98,7 @@ class _Build:
         self._network, self._held, self._room, self._halt, self._notes = connect, held, room, halt, notes
         self._images: dict[str, Future[Image]] = {}
         self._lock = threading.Lock()
-        self._agents = Agents(spec.ssh, room, held)
+        self._agents = Agents(spec.ssh, spec.volatile, held)
         self._git = Git(spec.environment, halt, lambda: self._agents.socket("default"))
         self._downloads = Downloads(notes, halt, room)
         held.callback(self._downloads.close)

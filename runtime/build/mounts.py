@@ -12,17 +12,15 @@ import fcntl
 import hashlib
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.build import memory
 from runtime.build.agents import Agents, relay
 from runtime.build.context import Item, Source
 from runtime.build.copy import Layer, Wish, copy
-from runtime.build.digests import filesystem
 from runtime.build.spec import Secret
 from runtime.errors import BuildFailed
 from runtime.image.dockerfile.errors import DockerfileInvalid
@@ -108,9 +106,7 @@ class Passing:
     def memory(self) -> Path:
         """A directory in memory, removed after the RUN."""
         if self._memory is None:
-            home = volatile(self._wanted)
-            self._memory = Path(tempfile.mkdtemp(prefix=f"{VOLATILE}{os.getpid()}-", dir=home))
-            self._held.callback(shutil.rmtree, self._memory, ignore_errors=True)
+            self._memory = memory.directory(self._wanted, self._held)
         return self._memory
 
     def secret(self, data: bytes, *, uid: int, gid: int, mode: int) -> Path:
@@ -129,28 +125,6 @@ class Passing:
         for path in self._secrets:
             path.unlink(missing_ok=True)
         self._secrets.clear()
-
-
-VOLATILE = "pycompose-build-"
-
-
-def volatile(wanted: str) -> Path:
-    """A directory in memory: ``wanted`` if it is, else the usual ones; what dead builds left is removed.
-
-    Raises BuildFailed when there is none.
-    """
-    for text in (wanted, "/run", "/dev/shm"):
-        path = Path(text or "/nonexistent")
-        if (
-            path.is_dir()
-            and filesystem(path.stat().st_dev) in ("tmpfs", "ramfs")
-            and os.access(path, os.W_OK)
-        ):
-            for left in path.glob(f"{VOLATILE}*"):
-                if not Path(f"/proc/{left.name.removeprefix(VOLATILE).partition('-')[0]}").exists():
-                    shutil.rmtree(left, ignore_errors=True)
-            return path
-    raise BuildFailed("secrets need a directory in memory", hint="mount a tmpfs at /run or /dev/shm")
 
 
 @dataclass(slots=True)

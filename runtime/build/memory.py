@@ -1,0 +1,45 @@
+"""A directory in memory for what must never be written to a disk: secrets, sockets of agents.
+
+Comes in:  a directory that would do.
+Goes out:  a directory of one's own on a tmpfs.
+Not here:  what is put there (mounts, agents).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from runtime.build.digests import filesystem
+from runtime.errors import BuildFailed
+
+PREFIX = "pycompose-build-"
+_SHORT = 60  # the path of a socket has 107 bytes
+
+
+def directory(wanted: str, held: ExitStack) -> Path:
+    """An empty directory of mode 0711, removed with ``held``; what dead builds left beside it goes now.
+
+    wanted: where, if that is in memory; else the usual places. Raises BuildFailed when there is none.
+    """
+    for text in (wanted, "/run", "/dev/shm"):
+        home = Path(text or "/nonexistent")
+        if len(text) > _SHORT or not home.is_dir() or not os.access(home, os.W_OK):
+            continue
+        if filesystem(home.stat().st_dev) in ("tmpfs", "ramfs"):
+            _sweep(home)
+            made = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=home))
+            held.callback(shutil.rmtree, made, ignore_errors=True)
+            made.chmod(0o711)
+            return made
+    raise BuildFailed("secrets need a directory in memory", hint="mount a tmpfs at /run or /dev/shm")
+
+
+def _sweep(home: Path) -> None:
+    for left in home.glob(f"{PREFIX}*"):
+        pid = left.name.removeprefix(PREFIX).partition("-")[0]
+        if not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(left, ignore_errors=True)

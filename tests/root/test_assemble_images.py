@@ -226,3 +226,39 @@ def test_busybox_has_all_its_names(house: Path) -> None:
         "for name in $(busybox --list); do command -v $name >/dev/null || echo $name; done; id -un",
     )
     assert (code, words) == (0, "root\n")
+
+
+def test_node_takes_scripts_and_options_and_leaves_commands_alone(house: Path, tmp_path: Path) -> None:
+    (tmp_path / "greet.js").write_text("console.log('hello from', process.argv.length)")
+    mounts = (Mount(type="bind", source=str(tmp_path), target="/src"),)
+    entry = "docker-entrypoint.sh"
+    script = (
+        f"{entry} -p 1+1; {entry} /src/greet.js x; {entry} echo plain; {entry} npm --version;"
+        "stat -c '%u %n' /home/node; id -un 1000; which node npm npx | xargs; echo $NODE_VERSION"
+    )
+    code, words = run(house, "node:18-slim", script, mounts=mounts)
+    assert code == 0, words
+    lines = words.splitlines()
+    assert lines[:3] == ["2", "hello from 3", "plain"]
+    assert lines[3].count(".") == 2
+    assert lines[4:7] == [
+        "1000 /home/node",
+        "node",
+        "/usr/local/bin/node /usr/local/bin/npm /usr/local/bin/npx",
+    ]
+    assert lines[7].startswith("18.")
+
+
+def test_npm_installs_a_package_and_its_command(house: Path, tmp_path: Path) -> None:
+    (tmp_path / "greet").mkdir()
+    (tmp_path / "greet/package.json").write_text(
+        '{"name": "greet", "version": "1.0.0", "bin": {"greet": "greet.js"}}'
+    )
+    (tmp_path / "greet/greet.js").write_text("#!/usr/bin/env node\nconsole.log('hello')\n")
+    mounts = (Mount(type="bind", source=str(tmp_path / "greet"), target="/src/greet", read_only=True),)
+    script = (
+        "npm config set update-notifier false; cd /tmp && npm pack --silent /src/greet && "
+        "npm install --silent --offline -g ./greet-1.0.0.tgz && greet && command -v greet && dpkg --audit"
+    )
+    code, words = run(house, "node:18-slim", script, mounts=mounts)
+    assert (code, words) == (0, "greet-1.0.0.tgz\nhello\n/usr/local/bin/greet\n")

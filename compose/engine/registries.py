@@ -14,7 +14,7 @@ from runtime.errors import RuntimeFailure
 from runtime.image.manifest import Image
 from runtime.image.progress import Events, Progress
 from runtime.image.reference import parse
-from runtime.image.stop import Stop
+from runtime.image.stop import Stop, Stopped
 from runtime.image.store import Store
 
 Result = TypeVar("Result")
@@ -100,6 +100,8 @@ def _each(
         events(Progress(kind="image", id=shown, text=words[0]))
         try:
             result = work(item)
+        except Stopped:
+            raise
         except RuntimeFailure as failure:
             events(Progress(kind="image", id=shown, text="Error", detail=failure.message))
             raise

@@ -14,7 +14,7 @@ from compose.errors import FileInvalid, Where
 from compose.load import dotenv
 from compose.load.files import shown
 from compose.load.forms import Base
-from compose.load.layers import Notes
+from compose.load.notes import Notes
 from compose.load.request import Reader
 from compose.load.tree import Map, Seq
 

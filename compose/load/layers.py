@@ -2,58 +2,27 @@
 
 Comes in:  paths, the project directory, the environment.
 Goes out:  one tree in long form, all files merged; what was noticed on the way.
-Not here:  single stages: ``parse``, ``interpolate``, ``validate``, ``long``, ``merge``.
+Not here:  single stages: ``parse``, ``interpolate``, ``validate``, ``long``, ``extend``, ``merge``.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from compose.errors import ComposeError, FileInvalid, Where
+from compose.errors import FileInvalid, Where
 from compose.load import files
+from compose.load.extend import REMOTE, Extender, circle, not_local
 from compose.load.forms import Base, listed
+from compose.load.include import imported
+from compose.load.inherit import inherit, inherit_lists
 from compose.load.interpolate import BadSyntax, Plain, Scope, interpolate, substitute
 from compose.load.long import cut_commands, long_form
 from compose.load.merge import clean, merge
+from compose.load.notes import Notes
 from compose.load.parse import parse
-from compose.load.problems import Problems
-from compose.load.tree import Map, Override, Reset, Seq, place, plain, prune
-
-_REMOTE = re.compile(r"oci://|https?://|git://|ssh://|git@|github\.com/|.*\.git(#|$)")
-_SECTIONS = ("services", "networks", "volumes", "configs", "secrets", "models")
-
-
-@dataclass
-class Notes:
-    """What the road noticed, shared by a project and all it includes.
-
-    values:   (section, key) -> the value of its ``environment:`` variable, or None.
-    scopes:   every Scope that was used, the outermost first.
-    partial:  some file lacks a required attribute: the merged tree has to be looked at again.
-    problems: the errors of all files; the road goes on without what is wrong.
-    omit:     stages that are left out (``LoadRequest.omit``).
-    ignored:  sentences about attributes on which nothing acts.
-    root:     paths stay relative to this directory, "" makes them absolute.
-    layers:   every tree that was merged, in that order: they tell where a value comes from.
-    from_files: (path, place, value) of what env files and label files of services say.
-    at:       where each active service stands.
-    """
-
-    warnings: list[str] = field(default_factory=list)
-    values: dict[tuple[str, str], str | None] = field(default_factory=dict)
-    scopes: list[Scope] = field(default_factory=list)
-    partial: bool = False
-    problems: Problems = field(default_factory=Problems)
-    omit: tuple[str, ...] = ()
-    ignored: list[str] = field(default_factory=list)
-    root: str = ""
-    layers: list[Map] = field(default_factory=list)
-    from_files: list[tuple[tuple[str | int, ...], Where, str | None]] = field(default_factory=list)
-    at: Mapping[str, Where] = field(default_factory=dict)
+from compose.load.tree import Map, Override, Reset, Seq, prune
 
 
 class Assembler:
@@ -75,8 +44,9 @@ class Assembler:
         self._notes = notes
         self._chain = chain
         self._home = scope.environment.get("HOME") or str(Path("~").expanduser())
-        self._others: dict[str, Map] = {}
         self._raw = "interpolate" in notes.omit
+        base = Base(directory, self._home)
+        self._extender = Extender(self._read, self._written_out, base, cwd, notes)
         notes.scopes.append(scope)
 
     def project(self, paths: Sequence[str]) -> Map:
@@ -91,9 +61,9 @@ class Assembler:
             self._notes.layers.append(layer)
             tree = merge(tree, layer, raw=self._raw)
         if not self._raw:
-            self._resolve(tree)
+            inherit(tree, self._scope, self._notes)
         elif self._chain:
-            self._resolve_lists(tree)
+            inherit_lists(tree, self._scope)
         return tree
 
     def _name(self, documents: Sequence[Map]) -> None:
@@ -107,15 +77,6 @@ class Assembler:
             name = ""  # told where the name is read
         name = name or files.normal_name(Path(self._directory).name)
         self._scope.environment = {**self._scope.environment, "COMPOSE_PROJECT_NAME": name}
-
-    def _resolve_lists(self, tree: Map) -> None:
-        """The names without value of an included project have to take them now, from its own env file."""
-        for service in (tree.get("services") or Map()).values():
-            names = service.get("environment") if isinstance(service, Map) else None
-            for index, text in enumerate(names if isinstance(names, Seq) else ()):
-                value = self._scope.get(str(text)) if "=" not in str(text) else None
-                if value is not None and isinstance(names, Seq):
-                    names[index] = f"{text}={value}"
 
     def _documents(self, path: str) -> list[Map]:
         """The documents of one file; none when it cannot be read, which is noted."""
@@ -151,11 +112,11 @@ class Assembler:
         if isinstance(services, Map):
             for name in list(services):
                 try:
-                    services[name] = self._extended(services, name, path, tree, ())
+                    services[name] = self._extender.extended(services, name, path, tree, ())
                 except FileInvalid as error:
                     self._notes.problems.note(error, ("services", name))
                     services[name].drop("extends")
-        return _imported(included, layer, self._notes.problems) if included else layer
+        return imported(included, layer, self._notes.problems) if included else layer
 
     def _written_out(self, document: Map, directory: str, *, alone: bool = False) -> Map:
         """Interpolated, validated, in long form with absolute paths."""
@@ -186,58 +147,6 @@ class Assembler:
             return long_form(layer, base, problems, ATTRIBUTES, resource)
         return long_form(layer, base, problems)
 
-    def _extended(
-        self, services: Map, name: str, path: str, tree: Map, chain: tuple[tuple[str, str], ...]
-    ) -> Any:
-        """``services[name]`` laid over what it extends, which may extend in its turn."""
-        own = services[name]
-        if not isinstance(own, Map) or "extends" not in own:
-            return own
-        wanted, where = clean(own["extends"]), own.at.get("extends")
-        if isinstance(wanted, Reset):
-            return own
-        here = (path, name)
-        if here in chain:
-            raise _cycle("extends", [f"{n} in {files.shown(p, self._cwd)}" for p, n in (*chain, here)], where)
-        base_name = wanted if isinstance(wanted, str) else wanted.get("service")
-        source, base_path = services, path
-        if isinstance(wanted, Map) and _REMOTE.match(str(wanted.get("file", ""))):
-            raise _not_local("extends", str(wanted["file"]), where)
-        if isinstance(wanted, Map) and "file" in wanted:
-            base_path = Base(str(Path(path).parent) if path != "-" else self._directory, self._home).path(
-                wanted["file"]
-            )
-            source = services if base_path == path else self._other(base_path, where)
-        if base_name not in source and source is services:
-            source = tree.get("services", Map())
-        if base_name not in source:
-            raise _unknown_base(name, base_name, source, files.shown(base_path, self._cwd), where)
-        base = self._extended(source, base_name, base_path, tree, (*chain, here))
-        body = Map()
-        for key, value in own.items():
-            if key != "extends":
-                body.move(own, key, value)
-        lower, upper = Map(), Map()
-        lower.put("services", _one(name, clean(base)), None)
-        upper.put("services", _one(name, body), None)
-        self._notes.layers += [lower, upper]
-        return merge(lower, upper, raw=self._raw)["services"][name]
-
-    def _other(self, path: str, where: Where | None) -> Map:
-        """The services of a file that ``extends`` names, paths relative to that file."""
-        if path not in self._others:
-            try:
-                documents = self._read(path)
-            except FileInvalid as error:
-                if error.where and error.where.line:
-                    raise
-                raise FileInvalid(error.message, hint=error.hint, where=where) from None
-            tree = Map()
-            for document in documents:
-                tree = merge(tree, self._written_out(document, str(Path(path).parent)), raw=self._raw)
-            self._others[path] = tree.get("services") or Map()
-        return self._others[path]
-
     def _included(self, entries: Any, path: str) -> list[tuple[Map, Where | None]]:
         """Every included project, assembled on its own."""
         entries = entries.value if isinstance(entries, Override) else entries
@@ -251,8 +160,8 @@ class Assembler:
                 continue
             details = entry if isinstance(entry, Map) else Map()
             named = listed(details.get("path") if isinstance(entry, Map) else entry)
-            if remote := next((one for one in named if _REMOTE.match(str(one))), ""):
-                self._notes.problems.note(_not_local("include", remote, where))
+            if remote := next((one for one in named if REMOTE.match(str(one))), ""):
+                self._notes.problems.note(not_local("include", remote, where))
                 continue
             if not named:
                 error = FileInvalid(
@@ -263,7 +172,7 @@ class Assembler:
             paths = [base.path(one) for one in named]
             if path in paths or set(paths) & set(self._chain):
                 chain = [files.shown(p, self._cwd) for p in (*self._chain, path, *paths)]
-                self._notes.problems.note(_cycle("include", chain, where))
+                self._notes.problems.note(circle("include", chain, where))
                 continue
             try:
                 result.append((self._include(paths, details, path, where), where))
@@ -294,27 +203,6 @@ class Assembler:
         tree.drop("name")
         return tree
 
-    def _resolve(self, tree: Map) -> None:
-        """Names without value in ``environment`` and ``args`` take the value of this project."""
-        for service in (tree.get("services") or Map()).values():
-            if isinstance(service, Map):
-                self._inherit(service.get("environment"))
-                if "normalize" not in self._notes.omit:
-                    self._inherit((service.get("build") or {}).get("args"))
-                for hook in ("post_start", "pre_stop", "pre_start"):
-                    for one in service.get(hook) or ():
-                        self._inherit(one.get("environment") if isinstance(one, Map) else None)
-        for section in ("configs", "secrets"):
-            for key, entry in (tree.get(section) or Map()).items():
-                if isinstance(entry, Map) and entry.get("environment"):
-                    self._notes.values.setdefault((section, key), self._scope.get(entry["environment"]))
-
-    def _inherit(self, pairs: Any) -> None:
-        if isinstance(pairs, Map):
-            for name, value in pairs.items():
-                if value is None:
-                    pairs[name] = self._scope.get(name)
-
 
 def _extends(layer: Map) -> bool:
     services = layer.get("services")
@@ -330,59 +218,3 @@ def _item(path: tuple[str | int, ...]) -> tuple[str | int, ...]:
 
 def _needed(path: str) -> bool:
     return ".extends" in path or path.startswith("include")
-
-
-def _one(name: str, value: Any) -> Map:
-    result = Map()
-    result[name] = value
-    return result
-
-
-def _imported(included: list[tuple[Map, Where | None]], layer: Map, problems: Problems) -> Map:
-    """The layer with the resources of included projects added; equal definitions may meet."""
-    for tree, where in included:
-        for section in _SECTIONS:
-            for key, value in (tree.get(section) or Map()).items():
-                if not isinstance(layer.get(section), Map):
-                    layer[section] = Map()
-                if key in layer[section] and plain(layer[section][key]) != plain(value):
-                    conflict = _conflict(section, key, where, place(tree, (section, key)))
-                    problems.note(conflict, (section, key))
-                layer[section].setdefault(key, value)
-                layer[section].at.setdefault(key, tree[section].at.get(key) or where)
-    return layer
-
-
-def _conflict(section: str, key: str, where: Where | None, other: Where | None) -> ComposeError:
-    return FileInvalid(
-        f"{section}.{key} conflicts with the included resource of that name",
-        hint=f"it is included from {other}; rename one, or change it in an override file listed in 'path'",
-        where=where,
-        path=f"{section}.{key}",
-    )
-
-
-def _not_local(kind: str, name: str, where: Where | None) -> FileInvalid:
-    return FileInvalid(
-        f"'{kind}' names '{name}': remote files are not supported",
-        hint="download it and name the local file",
-        where=where,
-    )
-
-
-def _cycle(kind: str, chain: Sequence[str], where: Where | None) -> ComposeError:
-    return FileInvalid(f"'{kind}' goes in a circle: {' -> '.join(chain)}", where=where)
-
-
-def _unknown_base(
-    name: str, base: Any, known: Mapping[str, Any], file: str, where: Where | None
-) -> ComposeError:
-    from difflib import get_close_matches
-
-    close = get_close_matches(str(base), list(known), n=1)
-    return FileInvalid(
-        f"service '{name}' extends service '{base}', which is not in {file}",
-        hint=f"did you mean '{close[0]}'?" if close else "",
-        where=where,
-        path=f"services.{name}.extends",
-    )

@@ -16,7 +16,7 @@ from compose.errors import ComposeError, UsageError, Where
 from compose.load import resolve, sources
 from compose.load.canonical import EXTRA
 from compose.load.files import LoadRequest, Reader
-from compose.load.layers import Notes
+from compose.load.notes import Notes
 from compose.load.tree import Map, Override, Reset, Seq, dotted, place, plain
 from schemas.frozen import dataclass, replace
 

@@ -16,8 +16,9 @@ from compose.load import files, resolve, service, short
 from compose.load.canonical import implied
 from compose.load.forms import Base, keyed, listed, through
 from compose.load.interpolate import Scope
-from compose.load.layers import Assembler, Notes
+from compose.load.layers import Assembler
 from compose.load.long import old_external
+from compose.load.notes import Notes
 from compose.load.tree import Map, Seq, plain
 
 _SECTIONS = ("networks", "volumes", "configs", "secrets")

@@ -20,8 +20,9 @@ from compose.load.env import merge_env_files
 from compose.load.forms import Base
 from compose.load.ignored import ignored
 from compose.load.interpolate import Scope
-from compose.load.layers import Assembler, Notes
+from compose.load.layers import Assembler
 from compose.load.merge import clean
+from compose.load.notes import Notes
 from compose.load.problems import Problems, combined
 from compose.load.profiles import activate
 from compose.load.sources import explained

@@ -121,11 +121,16 @@ def _pull(
     from compose.engine.registries import pull_each
 
     flags = images_for.options(scope)
+    can_be_built = buildable(project)
     outcome = pull_each(
-        store, list(names.values()), assemble=flags.assemble, parallel=flags.parallel, events=images(shown)
+        store,
+        list(names.values()),
+        optional=can_be_built,
+        assemble=flags.assemble,
+        parallel=flags.parallel,
+        events=images(shown),
     )
     shown.close()
-    can_be_built = buildable(project)
     to_build = [name for name, item in names.items() if item in outcome.failed and item.name in can_be_built]
     if to_build:
         report.warn(

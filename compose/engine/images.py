@@ -16,7 +16,7 @@ from compose.model.places import Places
 from compose.model.project import Project
 from compose.model.service import Service
 from compose.plan.launch import ImageFacts
-from runtime.errors import ImageNotFound
+from runtime.errors import ImageNotFound, RuntimeFailure
 from runtime.image.manifest import Image
 from runtime.image.progress import Events, silent
 from runtime.image.reference import parse
@@ -73,7 +73,7 @@ def prepare(
         )
 
     to_pull = [service for service in services if decision(service) is Decision.PULL]
-    pulled = pull_all(store, to_pull, buildable(project), wanted, events)
+    pulled, failed = pull_all(store, to_pull, buildable(project), wanted, events)
     images: dict[str, Image] = {}
     to_build: list[Service] = []
     for service in services:
@@ -81,11 +81,10 @@ def prepare(
             case Decision.BUILD:
                 to_build.append(service)
             case Decision.REFUSE:
-                raise missing(image_name(project, service), service, wanted)
+                raise failed.get(service.name) or missing(image_name(project, service), service, wanted)
             case _:
-                found = pulled.get(service.name) or local(
-                    store, image_name(project, service), service.platform
-                )
+                here = local(store, image_name(project, service), service.platform)
+                found = pulled.get(service.name) or here
                 assert found is not None
                 images[service.name] = found
     flags = BuildFlags(assemble=wanted.assemble)
@@ -135,21 +134,28 @@ def pull_all(
     buildable: Collection[str],
     options: ImageOptions,
     events: Events,
-) -> dict[str, Image]:
-    """Pull the images of ``services`` side by side; gives them by service. What is ``buildable`` may fail.
+) -> tuple[dict[str, Image], dict[str, RuntimeFailure]]:
+    """Pull the images of ``services`` side by side; gives them, and what could not be pulled, by service.
 
-    Raises ImageError, or a group when more than one failed.
+    buildable: images whose pull may fail, and that are never assembled. Raises ImageError for another, or a
+    group when more than one failed.
     """
     if not services:
-        return {}
+        return {}, {}
     from compose.engine.registries import Wanted, pull_each
 
     wanted = {service.name: Wanted(service.image, service.platform) for service in services}
     outcome = pull_each(
-        store, list(wanted.values()), assemble=options.assemble, parallel=options.parallel, events=events
+        store,
+        list(wanted.values()),
+        optional=buildable,
+        assemble=options.assemble,
+        parallel=options.parallel,
+        events=events,
     )
     outcome.check([item for item in outcome.failed if item.name in buildable])
-    return {name: outcome.done[item] for name, item in wanted.items() if item in outcome.done}
+    done = {name: outcome.done[item] for name, item in wanted.items() if item in outcome.done}
+    return done, {name: outcome.failed[item] for name, item in wanted.items() if item in outcome.failed}
 
 
 def facts_of(image: Image, name: str) -> ImageFacts:

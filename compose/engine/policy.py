@@ -73,25 +73,21 @@ def decide(
             epoch.
     pulled: whether a pull was tried by this decision already; then it is not decided again.
     """
-    if (
-        service.image
-        and not pulled
-        and _pulls(service, policy, here=here, expired=_expired(policy, looked, now))
-    ):
+    if service.image and not pulled and _pulls(policy, here=here, expired=_expired(policy, looked, now)):
         return Decision.PULL
     if service.build is not None and not no_build and (not here or policy == "build"):
         return Decision.BUILD
     return Decision.USE if here else Decision.REFUSE
 
 
-def _pulls(service: Service, policy: str, *, here: bool, expired: bool) -> bool:
+def _pulls(policy: str, *, here: bool, expired: bool) -> bool:
     if policy in ("never", "build"):
         return False
     if policy == "always":
         return True
     if age(policy) is not None:
         return not here or expired
-    return not here and service.build is None
+    return not here  # what can be built is looked for first as well
 
 
 def _expired(policy: str, looked: float, now: float) -> bool:

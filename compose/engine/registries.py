@@ -7,7 +7,7 @@ Not here:  which images (policy, images), the protocol (runtime.image).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from runtime.errors import RuntimeFailure
@@ -44,11 +44,15 @@ def pull_each(
     store: Store,
     wanted: Sequence[Wanted],
     *,
+    optional: Collection[str] = (),
     assemble: str = "auto",
     parallel: int = 4,
     events: Events,
 ) -> Outcome:
-    """Pull images. assemble: "auto", "registry", "assemble", see ``runtime.image.pull``."""
+    """Pull images. assemble: "auto", "registry", "assemble", see ``runtime.image.pull``.
+
+    optional: names whose failure is a warning only, and that only a registry can give.
+    """
     from runtime.build import Runner
     from runtime.image.pull import pull
 
@@ -58,14 +62,14 @@ def pull_each(
         return pull(
             store,
             item.name,
-            policy=assemble,
+            policy="registry" if item.name in optional else assemble,
             platform=item.platform or None,
             runner=Runner(),
             events=events,
             stop=stop,
         )
 
-    return Outcome(*_each(wanted, one, ("Pulling", "Pulled"), parallel, events, stop))
+    return Outcome(*_each(wanted, one, ("Pulling", "Pulled"), parallel, events, stop, optional))
 
 
 def push_each(
@@ -91,6 +95,7 @@ def _each(
     parallel: int,
     events: Events,
     stop: Stop,
+    optional: Collection[str] = (),
 ) -> tuple[dict[Wanted, Result], dict[Wanted, RuntimeFailure]]:
     """Do ``work`` for each, told before and after; errors are gathered, in the order asked for."""
     from concurrent.futures import ThreadPoolExecutor, wait
@@ -103,7 +108,8 @@ def _each(
         except Stopped:
             raise
         except RuntimeFailure as failure:
-            events(Progress(kind="image", id=shown, text="Error", detail=failure.message))
+            word = "Warning" if item.name in optional else "Error"
+            events(Progress(kind="image", id=shown, text=word, detail=failure.message))
             raise
         events(Progress(kind="image", id=shown, text=words[1]))
         return result

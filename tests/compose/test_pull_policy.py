@@ -30,8 +30,8 @@ def service(
         ("never", False, REFUSE, USE),
         ("build", False, REFUSE, USE),
         ("daily", False, PULL, USE),
-        ("", True, BUILD, USE),
-        ("missing", True, BUILD, USE),
+        ("", True, PULL, USE),
+        ("missing", True, PULL, USE),
         ("always", True, PULL, PULL),
         ("never", True, BUILD, USE),
         ("build", True, BUILD, BUILD),
@@ -56,9 +56,10 @@ def test_without_image_nothing_is_pulled() -> None:
     assert decide(service(image="", build=True), "always", here=False, looked=0, now=0) is BUILD
 
 
-def test_no_build_never_builds_and_never_pulls_instead() -> None:
+def test_no_build_never_builds() -> None:
     one = service(build=True)
-    assert decide(one, "missing", here=False, looked=0, now=0, no_build=True) is REFUSE
+    assert decide(one, "missing", here=False, looked=0, now=0, no_build=True) is PULL
+    assert decide(one, "missing", here=False, looked=0, now=0, no_build=True, pulled=True) is REFUSE
     assert decide(one, "build", here=True, looked=0, now=0, no_build=True) is USE
 
 

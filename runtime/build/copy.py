@@ -91,23 +91,18 @@ class Layer:
         return host
 
 
-def is_directory(path: str, below: View, *, several: bool) -> bool:
-    """Whether the destination word ``path`` names a directory: by its slash, by what is there, or by need."""
-    found = below.find(path)
-    return (
-        several
-        or path.endswith("/")
-        or posixpath.basename(path) in (".", "..")
-        or bool(found and found.is_dir())
-    )
+def is_directory(path: str, layer: Layer) -> bool:
+    """Whether the destination word ``path`` names a directory: by its slash or by what is there."""
+    if path.endswith("/") or posixpath.basename(path) in (".", "..") or layer.place(path).is_dir():
+        return True
+    found = layer.below.find(path)
+    return found is not None and found.is_dir()
 
 
-def copy(
-    layer: Layer, source: Source, items: Sequence[Item], destination: str, wish: Wish, *, several: bool
-) -> None:
+def copy(layer: Layer, source: Source, items: Sequence[Item], destination: str, wish: Wish) -> None:
     """Write ``items`` to the absolute path ``destination``. Raises BuildFailed, OSError."""
-    into = is_directory(destination, layer.below, several=several)
     for item in items:
+        into = is_directory(destination, layer)  # what was copied first may have made it one
         target = destination
         if wish.parents:
             target = posixpath.join(destination, item.path.removeprefix(f"{wish.pivot}/"))
@@ -238,5 +233,6 @@ def _symbolic(who: str, operator: str, letters: str, mode: int, *, directory: bo
         if letter == "t":
             bits |= 0o1000
     if operator == "=":
-        return mode & ~sum(7 << shift[one] for one in who) | bits
+        special = sum({"u": 0o4000, "g": 0o2000}.get(one, 0) for one in who)
+        return mode & ~(sum(7 << shift[one] for one in who) | special) | bits
     return mode | bits if operator == "+" else mode & ~bits

@@ -18,7 +18,6 @@ from runtime.build.copy import Layer, Wish, copy
 from runtime.build.facts import Facts
 from runtime.build.sources import Lot
 from runtime.build.state import State
-from runtime.errors import BuildFailed
 from runtime.image.dockerfile.errors import DockerfileInvalid
 from runtime.image.dockerfile.instruction import Instruction
 from runtime.image.view import View
@@ -33,15 +32,8 @@ def step(stage: StageBuild, state: State, instruction: Instruction) -> None:
     """Carry out one COPY or ADD. Raises BuildFailed, DockerfileInvalid, RegistryError."""
     *names, destination = words(state, instruction)
     lots = stage.desk.sources.lots(state, instruction, stage.stage, names)
-    several = sum(lot.count for lot in lots) > 1
     target, view = state.directory(destination), stage.view(state)
     linked = instruction.flag("link", "false") != "false"
-    if several and not destination.endswith(("/", "/.", ".")):
-        found = view.find(target)
-        if found is None or not found.is_dir():
-            raise BuildFailed(
-                f"several files are copied, so '{destination}' must be a directory and end in '/'"
-            )
     wish = _wish(stage, state, instruction, owners=any(lot.owners for lot in lots))
     parents = directories(view, target) if linked else {}
     facts = Facts(
@@ -50,25 +42,25 @@ def step(stage: StageBuild, state: State, instruction: Instruction) -> None:
         parts={
             "name": instruction.name, "the destination": target, "--chown": wish.owner, "--chmod": wish.mode,
             "--parents": wish.parents, "--exclude": wish.exclude, "--unpack": [lot.unpack for lot in lots],
-            "several": several, "directories above": parents, "pivot": [lot.pivot for lot in lots],
+            "directories above": parents, "pivot": [lot.pivot for lot in lots],
         },
         files=[file for lot in lots for file in lot.files],
     )  # fmt: skip
 
     def make(diff: Path) -> None:
         below = Layer(diff, View([]) if linked else view, parents)
-        write(below, lots, target, wish, several=several)
+        write(below, lots, target, wish)
 
     stage.layer(state, facts, make)
 
 
-def write(layer: Layer, lots: Sequence[Lot], target: str, wish: Wish, *, several: bool) -> None:
+def write(layer: Layer, lots: Sequence[Lot], target: str, wish: Wish) -> None:
     """Write every lot to ``target``."""
     from schemas.frozen import replace
 
     for lot in lots:
         source, items = lot.open()
-        copy(layer, source, items, target, replace(wish, unpack=lot.unpack, pivot=lot.pivot), several=several)
+        copy(layer, source, items, target, replace(wish, unpack=lot.unpack, pivot=lot.pivot))
 
 
 def _wish(stage: StageBuild, state: State, instruction: Instruction, *, owners: bool) -> Wish:

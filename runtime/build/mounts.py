@@ -169,7 +169,7 @@ class Mounter:
         home = self.passing.disk / self.passing.name("bind")
         wish = Wish(owner=None if source.owners else (0, 0), link=link and source.owners)
         name = "/copy" if item.is_dir() else f"/{os.path.basename(item.host)}"  # noqa: PTH119 - a text
-        copy(Layer(home, View([])), source, [item], name, wish, several=False)
+        copy(Layer(home, View([])), source, [item], name, wish)
         return home / name.lstrip("/")
 
     # --- caches

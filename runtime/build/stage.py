@@ -184,7 +184,7 @@ class StageBuild:
         )  # fmt: skip
 
         def make(diff: Path) -> None:
-            copy(Layer(diff, View([])), source, items, "/", Wish(), several=False)
+            copy(Layer(diff, View([])), source, items, "/", Wish())
 
         label = f"[{self.stage.name or self.stage.number}] FROM {self.stage.base}"
         self._take(

@@ -55,7 +55,6 @@ def test_copy(scratch: Path, busybox_root: Path, copy: str, expected: list[str])
         ("COPY ignored /x", "'ignored' is not in the build context"),
         ("COPY ../../etc/passwd /x", "'../../etc/passwd' is not in the build context"),
         ("COPY out /x", "'out' is not in the build context"),
-        ("COPY a.txt z.txt /x", "must be a directory"),
         ("COPY --from=nobody/here /x /y", "nobody/here"),
         ("COPY --chown=stranger a.txt /x", "no user 'stranger'"),
         ("COPY a.txt", "needs a source and a destination"),

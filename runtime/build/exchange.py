@@ -231,8 +231,9 @@ class Caches:
 
 
 def _made(history: Sequence[History], diff_ids: Sequence[str]) -> Iterator[tuple[str, History]]:
-    """Each layer with its line of the history."""
-    yield from zip(diff_ids, (line for line in history if not line.empty), strict=False)
+    """Each layer with its line of the history, counted from the end: a base may tell less than it has."""
+    lines = [line for line in history if not line.empty]
+    yield from zip(reversed(diff_ids), reversed(lines), strict=False)
 
 
 def _keys(line: History) -> list[str]:
@@ -263,12 +264,12 @@ def keyed(history: Sequence[History], layers: Sequence[str], used: Mapping[str, 
     from schemas.frozen import replace
 
     by_layer = {kept.diff_id: key for key, kept in used.items()}
-    rest = iter(layers)
+    rest = reversed(layers)
     found = []
-    for line in history:
+    for line in reversed(history):
         key = "" if line.empty else by_layer.get(next(rest, ""), "")
         found.append(replace(line, comment=_MARK + key) if key else line)
-    return tuple(found)
+    return tuple(reversed(found))
 
 
 def _blob(home: Path, digest: str) -> Path:

@@ -42,7 +42,7 @@ WRONG: list[Any] = [
     {"a": [1]},
 ]
 # younger than the reference that we follow, which refuses them
-YOUNGER = ("jobs", "pre_start", "umask")
+YOUNGER = ("jobs", "pre_start", "umask", "use_service_name_alias")
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import shutil
@@ -106,20 +107,103 @@ def test_a_damaged_archive_is_refused_and_leaves_nothing(scratch: Path, damage: 
     assert [path for path in (other.root / "ingest").iterdir() if path.is_dir()] == []
 
 
-@pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])
-def test_skopeo_reads_what_is_saved_and_what_it_writes_is_loaded(scratch: Path, kind: str) -> None:
+def foreign(scratch: Path) -> Path:
+    """A docker-archive whose layer GNU tar has made, in an order and with padding of its own."""
+    home = scratch / "foreign"
+    (home / "files/zoo").mkdir(parents=True)
+    (home / "files/zoo/file").write_text("text" * 5000)
+    os.link(home / "files/zoo/file", home / "files/twin")
+    (home / "files/a").symlink_to("zoo/file")
+    words = ["tar", "--format=gnu", "-b", "9", "-C", str(home / "files"), "-cf", str(home / "layer.tar")]
+    subprocess.run([*words, "./zoo", "./twin", "./a"], check=True)
+    digest = hashlib.sha256((home / "layer.tar").read_bytes()).hexdigest()
+    rootfs = {"type": "layers", "diff_ids": [f"sha256:{digest}"]}
+    document = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Cmd": ["sh"]},
+        "rootfs": rootfs,
+        "odd": [1],
+    }
+    (home / "c.json").write_text(json.dumps(document, indent=3))
+    entry = {"Config": "c.json", "RepoTags": ["local/foreign:1"], "Layers": ["layer.tar"]}
+    (home / "manifest.json").write_text(json.dumps([entry]))
+    shutil.rmtree(home / "files")
+    return home
+
+
+SKOPEO = {  # our form: (what skopeo calls ours, what it is to write)
+    "docker-archive": ("docker-archive:{ours}", "docker-archive:{theirs}:local/foreign:1"),
+    "oci-archive": ("oci-archive:{ours}", "oci-archive:{theirs}:local/foreign:1"),
+    "oci-dir": ("oci:{ours}", "oci:{theirs}:local/foreign:1"),
+    "docker-dir": ("dir:{ours}", "dir:{theirs}"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_image_goes_through_skopeo_and_back_and_keeps_its_id(scratch: Path, form: str) -> None:
     has("skopeo")
+    store = Store(scratch / "one")
+    (image,) = archive.load(store, foreign(scratch))
+    save_to(store, ["local/foreign:1"], scratch / "ours", form=form)
+    places = {"ours": scratch / "ours", "theirs": scratch / "theirs"}
+    skopeo("copy", *(text.format(**places) for text in SKOPEO[form]))
+    (back,) = archive.load(Store(scratch / "two"), scratch / "theirs")
+    assert (back.id, back.layer_ids) == (image.id, image.layer_ids)
+    found = json.loads(skopeo("inspect", "--config", "--raw", SKOPEO[form][0].format(**places)))
+    assert found["odd"] == [1]
+
+
+def test_several_images_go_into_one_archive_and_share_their_layers(scratch: Path) -> None:
     store, image = store_with(scratch / "one")
-    save_to(store, ["local/app:1"], scratch / "ours.tar", form=kind)
-    theirs = f"{kind}:{scratch}/theirs.tar" + (":local/app:1" if kind == "docker-archive" else "")
-    skopeo("copy", f"{kind}:{scratch}/ours.tar", theirs)
-    (loaded,) = archive.load(Store(scratch / "two"), scratch / "theirs.tar")
-    assert loaded.layer_ids == image.layer_ids
+    store.tag(image.id, "other/name:2")
+    save_to(store, ["local/app:1", "other/name:2"], scratch / "x.tar")
+    with tarfile.open(scratch / "x.tar") as packed:
+        names = packed.getnames()
+        documents = json.load(packed.extractfile("manifest.json"))  # type: ignore[arg-type]
+    assert len(names) == len(set(names)) and len(documents) == 1
+    assert documents[0]["RepoTags"] == ["local/app:1", "other/name:2"]
+    other = Store(scratch / "two")
+    archive.load(other, scratch / "x.tar")
+    assert other.resolve("other/name:2").id == other.resolve("local/app:1").id == image.id
 
 
-def skopeo(*words: str) -> None:
-    done = subprocess.run(["skopeo", "--insecure-policy", *words], capture_output=True, text=True)
+@pytest.mark.parametrize("tool", ["podman", "buildah"])
+def test_podman_and_buildah_take_our_archives_and_give_them_back(scratch: Path, tool: str) -> None:
+    has(tool)
+    store = Store(scratch / "one")
+    (image,) = archive.load(store, foreign(scratch))
+    save_to(store, ["local/foreign:1"], scratch / "ours.tar")
+    base = [tool, "--root", f"{scratch}/root", "--runroot", "/run/c", "--storage-driver", "vfs"]
+    policy = scratch / "policy.json"
+    policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+    command("mount", "-t", "tmpfs", "none", "/run")  # of this test's own mount namespace
+    if tool == "podman":
+        command(*base, "load", "--signature-policy", str(policy), "-i", f"{scratch}/ours.tar")
+        for form in ("docker-archive", "oci-archive"):
+            target = ["--format", form, "-o", f"{scratch}/{form}"]
+            command(*base, "save", "-q", *target, "docker.io/local/foreign:1")
+    else:
+        pulled = command(
+            *base, "pull", "-q", "--signature-policy", str(policy), f"docker-archive:{scratch}/ours.tar"
+        )
+        for form in ("docker-archive", "oci-archive"):
+            aim = ["-q", "--signature-policy", str(policy), pulled.split()[-1]]
+            command(*base, "push", *aim, f"{form}:{scratch}/{form}:local/foreign:1")
+    for form in ("docker-archive", "oci-archive"):
+        (back,) = archive.load(Store(scratch / f"from-{form}"), scratch / form)
+        assert back.layer_ids == image.layer_ids
+        assert form == "oci-archive" or back.id == image.id
+
+
+def command(*words: str) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def skopeo(*words: str) -> str:
+    return command("skopeo", "--insecure-policy", *words)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from runtime.errors import ImageError
 from runtime.image import layer, tar
 from runtime.image.compress import ahead, decompress
 from runtime.image.errors import DigestMismatch, InvalidImage
+from runtime.image.store import Store
 from runtime.image.unpack import clean
 
 
@@ -135,6 +136,70 @@ def test_a_layer_survives_packing_and_unpacking(tmp_path: Path) -> None:
     again = layer.unpack(layer.pack(tmp_path / "one"), tmp_path / "two", expected=made.diff_id)
     assert again == made
     assert layer.digest(tmp_path / "two") == made
+
+
+def put(data: bytes, tmp_path: Path, *, packed: bytes = b"") -> tuple[Store, layer.Made]:
+    """A layer taken into a store as pull and load do it."""
+    store = Store(tmp_path / "images")
+    with store.ingest() as work:
+        (work / "blob").write_bytes(packed or data)
+        made = layer.unpack(iter([packed or data]), work / "diff")
+        blob = None if made.exact else work / "blob"
+        store.commit_layer(work / "diff", made.diff_id, size=made.size, blob=blob)
+    return store, made
+
+
+@pytest.mark.parametrize("format", ["gnu", "pax", "ustar", "v7"])
+@pytest.mark.parametrize("odd", [False, True])
+def test_a_layer_of_others_comes_out_again_to_the_byte(tmp_path: Path, format: str, odd: bool) -> None:
+    source = tmp_path / "source"
+    (source / "z/deep").mkdir(parents=True)
+    (source / "z/deep/er").write_bytes(os.urandom(3_000_000))
+    (source / "a").write_text("a" * 513)
+    (source / "empty").touch()
+    os.link(source / "a", source / "z/twin")
+    (source / "link").symlink_to("z/deep")
+    words = ["tar", f"--format={format}", "--sort=name", "-b", "7", "-C", str(source), "-cf", "-"]
+    names = [
+        "./z",
+        "./a",
+        "./empty",
+        "./link",
+        *(["./a"] if odd else []),
+    ]  # with "a" twice the archive is kept
+    data = subprocess.run([*words, *names], check=True, capture_output=True).stdout + bytes(5000)
+    store, made = put(data, tmp_path, packed=gzip.compress(data))
+    home = store.layer(made.diff_id).parent
+    assert b"".join(layer.stream(home, made.diff_id)) == data
+    assert layer.length(home) == len(data)
+    kept = sorted(path.name for path in home.iterdir())
+    assert kept == (["blob", "diff"] if odd and format != "v7" else kept)
+    assert made.diff_id == "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def test_a_layer_made_here_needs_no_record(tmp_path: Path) -> None:
+    (tmp_path / "diff/sub").mkdir(parents=True)
+    (tmp_path / "diff/sub/file").write_bytes(b"x" * 600)
+    os.link(tmp_path / "diff/sub/file", tmp_path / "diff/twin")
+    made = layer.digest(tmp_path / "diff")
+    stream = b"".join(layer.stream(tmp_path, made.diff_id))
+    assert layer.length(tmp_path) == len(stream)
+
+
+def test_a_file_that_was_changed_in_the_store_is_noticed_when_the_layer_goes_out(tmp_path: Path) -> None:
+    data = archive((member("x", mode=0o644), b"y" * 2000), (member("z"), b"z"))
+    store, made = put(data, tmp_path)
+    home = store.layer(made.diff_id).parent
+    (home / "diff/x").write_bytes(b"Y" * 2000)
+    with pytest.raises(DigestMismatch, match="a layer of the store"):
+        list(layer.stream(home, made.diff_id))
+    (home / "diff/x").write_bytes(b"y")
+    with pytest.raises(InvalidImage, match="shorter"):
+        list(layer.stream(home, made.diff_id))
+    record = (home / "split").read_bytes()
+    (home / "split").write_bytes(record[: len(record) // 2])
+    with pytest.raises(InvalidImage):
+        list(layer.stream(home, made.diff_id))
 
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "/../x", "a/..", "x\udcff/../y"])

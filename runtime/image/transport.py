@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from runtime.errors import RegistryError
 from runtime.image import settings, trust
@@ -102,11 +102,15 @@ class Transport:
         try:
             connection.connect()
             return "https"
-        except ssl.SSLCertVerificationError as error:
-            raise _failure(endpoint.host, error) from error
-        except (ssl.SSLError, ConnectionResetError, BrokenPipeError, TimeoutError, EOFError):
+        except ssl.SSLError as error:
+            if isinstance(error, ssl.SSLCertVerificationError) or "ALERT" in str(error.reason):
+                raise _failure(endpoint.host, error) from error
+            return "http"
+        except (ConnectionResetError, BrokenPipeError, TimeoutError, EOFError):
             return "http"
         except OSError as error:
+            if self._way(urlsplit(f"http://{endpoint.host}")) != self._way(urlsplit(url)):
+                return "http"  # another way leads there
             raise _failure(endpoint.host, error) from error
         finally:
             connection.close()
@@ -206,6 +210,11 @@ class Transport:
                 connection.close()
                 raise
 
+    def _way(self, parts: SplitResult) -> str:
+        """The proxy that leads to a URL, or ""."""
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        return proxy(parts.scheme, parts.hostname or "", port, self._environment)
+
     def _connection(
         self, url: str, *, verified: bool
     ) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
@@ -214,7 +223,7 @@ class Transport:
         secure, host = parts.scheme == "https", parts.hostname or ""
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         port = parts.port or (443 if secure else 80)
-        way = urlsplit(proxy(parts.scheme, host, port, self._environment))
+        way = urlsplit(self._way(parts))
         if way.scheme not in ("", "http"):
             raise RegistryUnreachable(
                 f"a proxy by {way.scheme}: leads to {parts.netloc}, which is not supported",

@@ -129,7 +129,17 @@ def matches(source: Source, pattern: str) -> list[Item]:
             )
         return [item if item.is_dir() else Item(name, item.host, item.info)]  # by the name of a link to it
     root = source.find("")
-    return list(_match(source, root, name.split("/"))) if root else []
+    return [_followed(source, item) for item in _match(source, root, name.split("/"))] if root else []
+
+
+def _followed(source: Source, item: Item) -> Item:
+    """What a link leads to, under the link's name. Raises BuildFailed when it leads nowhere."""
+    if not stat.S_ISLNK(item.info.st_mode):
+        return item
+    found = source.find(item.path)
+    if found is None:
+        raise BuildFailed(f"'{item.path}' is a link that leads nowhere")
+    return found if found.is_dir() else Item(item.path, found.host, found.info)
 
 
 def _match(source: Source, item: Item, parts: Sequence[str]) -> Iterator[Item]:

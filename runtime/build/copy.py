@@ -24,6 +24,8 @@ from runtime.image.compress import CHUNK
 from runtime.image.view import View
 from schemas.frozen import dataclass
 
+_OCTAL = re.compile(r"[0-7]{1,5}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
@@ -117,18 +119,17 @@ def copy(layer: Layer, source: Source, items: Sequence[Item], destination: str, 
 
 def _copy_one(layer: Layer, source: Source, item: Item, target: str, wish: Wish) -> None:
     links: dict[tuple[int, int], Path] = {}
+    octal = _OCTAL.fullmatch(wish.mode)  # new directories on the way get such a mode, but no symbolic one
+    mode = int(wish.mode, 8) & 0o7777 if octal else 0o755
     if not item.is_dir():
         final = layer.below.resolve(target.rstrip("/"))  # a link to a file is followed
-        parent = layer.directory(posixpath.dirname(final), wish.owner or (0, 0))
+        parent = layer.directory(posixpath.dirname(final), wish.owner or (0, 0), mode)
         found = layer.below.find(final)
         if found is not None and found.is_dir():
             raise BuildFailed(f"cannot copy the file '{item.path}' over the directory '{target}'")
         _write(item, parent / posixpath.basename(final), wish, links)
         return
-    new = layer.below.find(target) is None and not layer.place(target).is_dir()
-    top = layer.directory(target, wish.owner or (0, 0))
-    if new and wish.mode:
-        top.chmod(change_mode(wish.mode, 0o755, directory=True))
+    layer.directory(target, wish.owner or (0, 0), mode)
     for name, inner in walk(source, item, wish.exclude):
         if not name:
             continue
@@ -208,7 +209,7 @@ def change_mode(text: str, mode: int, *, directory: bool) -> int:
     """The mode after ``--chmod text``: octal, or chmod(1)'s symbolic form. Raises BuildFailed."""
     if not text:
         return mode
-    if re.fullmatch(r"[0-7]{1,5}", text):
+    if _OCTAL.fullmatch(text):
         return int(text, 8) & 0o7777
     for clause in text.split(","):
         match = re.fullmatch(r"([ugoa]*)([-+=])([rwxXst]*)", clause)

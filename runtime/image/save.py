@@ -131,7 +131,7 @@ def save(
         if form == "docker-dir":
             _directory(writer, images[0])
         else:
-            _layout(writer, images, docker=not oci)
+            _layout(writer, images, docker=form.endswith("archive"))
 
 
 class _Writer:
@@ -185,7 +185,7 @@ def _descriptor(media_type: str, digest: str, size: int) -> dict[str, Any]:
 
 
 def _layout(writer: _Writer, images: Sequence[Wanted], *, docker: bool) -> None:
-    """An OCI layout; for docker with the two documents that its older versions and others read."""
+    """An OCI layout; for docker, which loads no other, with its own two documents beside it."""
     index, combined = [], []
     for item in images:
         layers = [writer.layer(diff, OCI_LAYER) for diff in item.image.layer_ids]

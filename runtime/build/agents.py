@@ -54,8 +54,8 @@ class Agents:
         """An agent of our own that knows one key; it ends with the build."""
         where = str(memory.directory(self._wanted, self._held) / "agent")
         try:
-            child = subprocess.Popen(
-                ["ssh-agent", "-D", "-a", where], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            child = subprocess.Popen(  # it ends with its command, which ends with us, whatever becomes of us
+                ["ssh-agent", "-a", where, "cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
             )
             self._held.callback(_end, child)
             while not Path(where).exists():
@@ -77,7 +77,8 @@ class Agents:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    child.terminate()
+    if child.stdin is not None:
+        child.stdin.close()
     child.wait()
 
 

@@ -34,7 +34,7 @@ from runtime.build.spec import BuildSpec
 from runtime.build.stage import Desk, StageBuild, placed
 from runtime.build.stages import Stage
 from runtime.build.state import State
-from runtime.build.times import iso, source_date
+from runtime.build.times import EPOCH, iso, source_date
 from runtime.errors import BuildFailed
 from runtime.image import pull
 from runtime.image.dockerfile.errors import DockerfileInvalid
@@ -44,6 +44,7 @@ from runtime.image.dockerfile.parse import parse
 from runtime.image.manifest import Image, host_platform
 from runtime.image.progress import Events, Progress, silent
 from runtime.image.store import Store
+from schemas.frozen import replace
 
 Network = Callable[[], AbstractContextManager[Connect]]
 
@@ -74,6 +75,12 @@ def build(
         return _Build(store, spec, connect, _in_turn(events, stop), held, room, stop, notes).image()
 
 
+def with_epoch(spec: BuildSpec) -> BuildSpec:
+    """SOURCE_DATE_EPOCH of the caller is an argument of the build, as with buildx. Pure."""
+    told = spec.environment.get(EPOCH, "")
+    return replace(spec, args={EPOCH: told, **spec.args}) if told else spec
+
+
 def _in_turn(events: Events, halt: Halt) -> Events:
     """Let the stages speak one at a time; whoever speaks after the order to stop is stopped."""
     lock = threading.Lock()
@@ -94,7 +101,7 @@ class _Build:
         self, store: Store, spec: BuildSpec, connect: Network | None, events: Events, held: ExitStack,
         room: Path, halt: Halt, notes: Notes,
     ) -> None:  # fmt: skip
-        self.store, self.spec, self.events = store, spec, events
+        self.store, self.spec, self.events = store, with_epoch(spec), events
         self._network, self._held, self._room, self._halt, self._notes = connect, held, room, halt, notes
         self._images: dict[str, Future[Image]] = {}
         self._lock = threading.Lock()
@@ -163,7 +170,7 @@ class _Build:
         crew: Crew,
         caches: exchange.Caches,
     ) -> Desk:
-        spec, epoch = self.spec, source_date(self.spec.environment, self.spec.args)
+        spec, epoch = self.spec, source_date(self.spec.args)
         place = [spec.context, spec.dockerfile, spec.name, *spec.tags[:1]]
         if spec.dockerfile_text:
             place[1] = "inline"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from runtime.build import stubs
@@ -23,6 +23,7 @@ from schemas.frozen import dataclass, field
 
 Connect = Callable[[Path], None]
 _TAIL = 20
+GATEWAY = "host-gateway"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ def run(command: Command, upper: Path, work: Path, output: Callable[[bytes], Non
     record = oneshot.run(
         spec,
         scratch=scratch,
-        connect=lambda netns: _at_the_gate(command, netns),
+        connect=lambda netns: _at_the_gate(command, netns, etc),
         output=output,
         stop=command.stop,
     )
@@ -74,11 +75,33 @@ def run(command: Command, upper: Path, work: Path, output: Callable[[bytes], Non
     return record
 
 
-def _at_the_gate(command: Command, netns: Path) -> None:
+def _at_the_gate(command: Command, netns: Path, etc: Path) -> None:
+    """All is mounted, nothing runs: plug the network in, and name the way to the host in /etc/hosts."""
     if command.ready is not None:
         command.ready()
+    address = "127.0.0.1" if command.network == "host" else ""
     if command.network == "private" and command.connect is not None:
         command.connect(netns)
+        address = gateway((netns.parents[1] / "net" / "route").read_text())
+    names = [name for name, told in _hosts(command.hosts) if told == GATEWAY]
+    if names and address:
+        with (etc / "hosts").open("a") as hosts:  # the same file that is mounted
+            hosts.writelines(f"{address}\t{name}\n" for name in names)
+
+
+def gateway(table: str) -> str:
+    """The address of the default route in /proc/net/route, "" when there is none. Pure. Source: proc(5)."""
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        if fields[1] == "00000000" and fields[2] != "00000000":
+            return ".".join(str(byte) for byte in reversed(bytes.fromhex(fields[2])))
+    return ""
+
+
+def _hosts(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for text in texts:
+        name, _, address = text.replace("=", ":", 1).partition(":")
+        yield name, address.strip("[]")
 
 
 def container(command: Command, upper: Path, etc: Path) -> ContainerSpec:
@@ -117,9 +140,7 @@ def container(command: Command, upper: Path, etc: Path) -> ContainerSpec:
 
 def _write_etc(etc: Path, command: Command) -> None:
     lines = ["127.0.0.1\tlocalhost buildkitsandbox", "::1\tlocalhost ip6-localhost ip6-loopback"]
-    for entry in command.hosts:
-        name, _, address = entry.replace("=", ":", 1).partition(":")
-        lines.append(f"{address.strip('[]')}\t{name}")
+    lines += [f"{address}\t{name}" for name, address in _hosts(command.hosts) if address != GATEWAY]
     (etc / "hosts").write_text("\n".join(lines) + "\n")
     (etc / "hostname").write_text("buildkitsandbox\n")
     (etc / "resolv.conf").write_text(_resolvers(command))

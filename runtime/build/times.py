@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+EPOCH = "SOURCE_DATE_EPOCH"
 
-def source_date(environment: Mapping[str, str], args: Mapping[str, str]) -> float | None:
+
+def source_date(args: Mapping[str, str]) -> float | None:
     """SOURCE_DATE_EPOCH in seconds, when it is set."""
-    text = args.get("SOURCE_DATE_EPOCH", environment.get("SOURCE_DATE_EPOCH", ""))
+    text = args.get(EPOCH, "")
     return float(text) if text.isdigit() else None
 
 

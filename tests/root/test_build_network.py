@@ -44,13 +44,14 @@ def test_run_has_a_network_of_its_own_unless_told_otherwise(scratch: Path, busyb
     text = (
         "FROM busybox\nRUN ip -4 -o addr show eth0; cat /etc/resolv.conf\n"
         "RUN --network=none echo none: $(ls /sys/class/net)\n"
+        'RUN ip route | grep -q "via $(grep gate /etc/hosts | cut -f1) " && echo found the gate\n'
     )
-    spec = BuildSpec(context=str(scratch), dockerfile_text=text)
+    spec = BuildSpec(context=str(scratch), dockerfile_text=text, extra_hosts=("gate:host-gateway",))
     build(store, spec, connect=lambda: build_network(scratch / "run"), events=heard.append)
     said = [event.text for event in heard if event.kind == "output"]
     assert "inet " in said[0] and "eth0" in said[0]
     assert "nameserver 127.0.0.11" in said
-    assert said[-1] == "none: lo"
+    assert said[-2:] == ["none: lo", "found the gate"]
     end = time.monotonic() + 5  # the kernel takes links down some time after their namespace has gone
     while len(links := links_here()) > 1 and time.monotonic() < end:
         time.sleep(0.02)

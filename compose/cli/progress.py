@@ -283,6 +283,8 @@ def images(shown: Display, mute: Collection[str] = ()) -> Callable[[Any], None]:
             shown.line(f"{head}] {event.text}" if found else event.text)
             return
         detail = f"({event.detail})" if event.kind == "step" and event.detail else event.detail
+        if event.kind == "step" and event.text == "Done" and isinstance(shown, Plain):
+            detail = ""  # told when it began, and still on the screen
         if event.total and not (isinstance(shown, Plain) and event.current < event.total):
             # without a terminal a line per change of status, not one per block of bytes
             detail = speed.words(event.id, event.current, event.total, time.monotonic())

@@ -115,7 +115,7 @@ class Cache:
         except BaseException:
             self._say(step, "Error")
             raise
-        self._say(step, "Done")
+        self._say(step, "Done", why)
         return Kept(diff_id=made.diff_id, when=time.time() if self._epoch is None else self._epoch, why=why)
 
     def _say(self, step: Step, text: str, detail: str = "") -> None:

@@ -198,7 +198,7 @@ def _supervise(stage: StageBuild, command: Command, diff: Path, work: Path) -> N
         stage.desk.halt.check()
         raise
     except RuntimeFailure as error:
-        raise BuildFailed(error.message, hint=error.hint) from error
+        raise BuildFailed(error.message) from error  # its hint speaks of services
     tail.flush()
     if record.code != 0:
         reason = f" ({record.reason})" if record.reason else ""

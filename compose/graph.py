@@ -24,8 +24,9 @@ class CycleFound(FileInvalid):
 
     def __init__(self, cycle: Iterable[str], *, where: Where | None = None) -> None:
         names = list(cycle)
+        short = names if len(names) <= 50 else [*names[:40], f"... ({len(names) - 45} more)", *names[-5:]]
         super().__init__(
-            f"services depend on each other in a circle: {' -> '.join(names)}",
+            f"services depend on each other in a circle: {' -> '.join(short)}",
             hint="remove one of these from 'depends_on', 'links', 'volumes_from' or a 'service:' namespace",
             where=where,
             path=f"services.{names[0]}" if names else "",

@@ -21,7 +21,7 @@ from compose.load.cast import shortened
 from compose.load.tree import Date, Map, Override, Reset, Seq
 
 MAX_DEPTH = 200
-MAX_NODES = 2_000_000  # counted after aliases are expanded: an alias bomb ends here
+MAX_NODES = 1_000_000  # counted after aliases are expanded: an alias bomb ends here
 MAX_DIGITS = 400  # a longer one is text: Python refuses to print such a number
 MAX_BYTES = 32 * 1024 * 1024
 
@@ -217,6 +217,7 @@ class _Builder:
             key = self._key(key_node, own)
             own.put(key, self._value(value_node, depth + 1), self._where(key_node))
         self._open.discard(id(node))
+        self._count += sum(map(len, merged))
         return _with_merged(own, merged) if merged else own
 
     def _key(self, node: Any, seen: Map) -> str:

@@ -119,7 +119,9 @@ def _swap(value: Any, _base: Base) -> Any:
 
 def _whole(value: Any, _base: Base) -> Any:
     """A number without its fraction, as docker compose reads ``1.5`` where whole numbers belong."""
-    return int(value) if isinstance(value, float) and abs(value) < 2**63 else value
+    if isinstance(value, float) and abs(value) >= 2**63:
+        raise ValueError(f"{value:g} is too large")
+    return int(value) if isinstance(value, float) else value
 
 
 def _count(value: Any, base: Base) -> Any:

@@ -13,9 +13,13 @@ import yaml
 from corpus_cases import ROOT
 
 from compose.errors import ComposeError
+from compose.load import raw, resolve
+from compose.load.origin import explain
 from compose.load.parse import parse
 from compose.load.project import LoadRequest, load
+from compose.load.request import STAGES, Reader
 from compose.load.tree import plain
+from schemas.frozen import replace
 
 ODD: list[Any] = [
     None, 1, 1.5, "x", "a=b", True, [], {}, ["a"], ["a", "a"], {"a": "b"}, {"a": 1}, [1], [None], {"": ""},
@@ -63,6 +67,72 @@ def test_a_spoiled_file_gives_a_model_or_an_error(seed: int, tmp_path: Path) -> 
         request = LoadRequest(files=("-",), cwd=str(tmp_path), environment={"HOME": "/h"})
         with contextlib.suppress(ComposeError):
             load(request, stdin=text.encode(), store=Path("/dev/null/none"))
+
+
+class Tagged:
+    """A value with a tag of ours, for the dumper."""
+
+    def __init__(self, tag: str, value: Any) -> None:
+        self.tag = tag
+        self.value = value
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes ``!reset`` and ``!override``."""
+
+
+def _tagged(dumper: Dumper, tagged: Tagged) -> yaml.Node:
+    node = dumper.represent_data(tagged.value)
+    node.tag = tagged.tag
+    if isinstance(node, yaml.ScalarNode):
+        node.style = None
+    return node
+
+
+Dumper.add_representer(Tagged, _tagged)
+LINKS: list[Any] = [
+    ("extends", {"service": "web"}), ("extends", {"file": "b.yaml", "service": "web"}), ("extends", "db"),
+    ("include", ["c.yaml"]), ("include", [{"path": ["b.yaml", "c.yaml"], "env_file": ".env"}]),
+    ("env_file", ".env"), ("label_file", [".env"]), ("image", "x:${A:-${B:+c}}"), ("ports", ["${C}:80"]),
+    ("name", "$A"), ("volumes", ["$D:/d"]), ("depends_on", {"web": None}),
+]  # fmt: skip
+
+
+def linked(document: Any, chance: random.Random) -> str:
+    """The text of a document that resets, overrides, extends, includes and uses variables here and there."""
+    spoilt = copy.deepcopy(document)
+    for _ in range(chance.randint(0, 4)):
+        container, key = chance.choice(holders(spoilt) or [({}, "a")])
+        kind = chance.random()
+        if kind < 0.4 and not isinstance(container[key], Tagged):
+            container[key] = Tagged(chance.choice(["!reset", "!override"]), container[key])
+        elif kind < 0.6:
+            container[key] = copy.deepcopy(chance.choice(ODD))
+        elif isinstance(container, dict):
+            name, value = chance.choice(LINKS)
+            container[name] = copy.deepcopy(value)
+    text: str = yaml.dump(spoilt, Dumper=Dumper, allow_unicode=True)
+    return text
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_several_spoiled_files_give_a_model_or_an_error(seed: int, tmp_path: Path) -> None:
+    chance, known = random.Random(seed), documents()
+    (tmp_path / ".env").write_text("A=1\nB=\nC=[x]\nD=a b\n")
+    names = ("a.yaml", "b.yaml", "c.yaml")
+    request = LoadRequest(files=names, cwd=str(tmp_path), environment={"HOME": "/h"})
+    for _ in range(30):
+        for name in names:
+            (tmp_path / name).write_text(linked(chance.choice(known), chance))
+        with contextlib.suppress(ComposeError):
+            load(request, store=Path("/dev/null/none"))
+        for stage in STAGES[1:]:
+            with contextlib.suppress(ComposeError):
+                resolve.model(replace(request, omit=(stage,)), Reader())
+        with contextlib.suppress(ComposeError):
+            raw.model(replace(request, omit=("interpolate",)), Reader())
+        with contextlib.suppress(ComposeError):
+            explain(request, "services")
 
 
 @pytest.mark.parametrize("seed", range(5))

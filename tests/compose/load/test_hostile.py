@@ -6,7 +6,6 @@ import os
 import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -50,8 +49,26 @@ INPUTS: dict[str, bytes] = {
     "all resets": b"services: !reset {web: {image: x}}\n",
     "nested overrides": b"services: !override {web: !override {image: !override x}}\nname: !override []\n",
     "resets in lists": b"services: {web: {image: x, ports: [!reset 80, {target: !reset 1}]}, a: x}\n",
+    "sexagesimal": b"services: {web: {image: x, scale: 12:30:45}}\n",
+    "date as key": b"services: {2020-01-01: {image: x}}\n",
+    "huge integer": b"services: {web: {image: x, pids_limit: 99999999999999999999999}}\n",
+    "infinity": b"services: {web: {image: x, cpus: .inf, mem_limit: .nan}}\n",
+    "merge of a list of texts": b"services: {web: {image: x, <<: [a, b]}}\n",
+    "merge twice": b"services: {web: {<<: {image: x}, <<: {image: y}}}\n",
+    "json, deep": b'{"services": ' + b'{"a":' * 3000 + b"1" + b"}" * 3001,
+    "tabs": b"services:\n\tweb:\n\t\timage: x\n",
+    "unclosed": b"services: {web: {image: 'x}}\n",
+    "crlf and tabs": b"services:\r\n\tweb: x\r\n",
+    "documents": b"---\n" * 20_000 + WEB,
+    "directive": b"%TAG ! tag:x,2000:\n---\nservices: !web {}\n",
+    "anchors": b"x-a: &a [1]\n" + b"".join(b"x-%d: *a\n" % n for n in range(50_000)),
+    "self extends": b"services: {a: {extends: b}, b: {extends: c}, c: {extends: a}}\n",
+    "self include": b"include: [compose.yaml]\nservices: {a: {image: x}}\n",
     "huge exponent": b"services: {web: {image: x, mem_limit: 1e400, stop_grace_period: 99999999999999h}}\n",
 }
+
+
+HARMLESS = ("all resets", "anchors", "directive", "long key", "many ports", "nested overrides")
 
 
 def outcome(data: bytes, cwd: Path) -> ComposeError | None:
@@ -63,38 +80,95 @@ def outcome(data: bytes, cwd: Path) -> ComposeError | None:
     return None
 
 
-@pytest.mark.parametrize("name", INPUTS)
-def test_a_hostile_file_ends_soon(name: str, tmp_path: Path) -> None:
-    begin = time.monotonic()
-    error = outcome(INPUTS[name], tmp_path)
-    assert time.monotonic() - begin < 20
-    if name not in ("merge bomb", "many ports", "all resets"):
-        assert error is not None
-        assert len(str(error)) < 5000
-
-
-def test_ten_megabytes_are_read_in_bounded_time_and_memory(tmp_path: Path) -> None:
-    line = b"  - 'a line of text that says nothing, again and again and again'\n"
-    (tmp_path / "compose.yaml").write_bytes(WEB + b"x-big:\n" + line * (10 * 1024 * 1024 // len(line)))
+def confined(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Our command with a gigabyte of address space and a minute of processor time, no more."""
 
     def bounded() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
         resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
 
-    done = subprocess.run(
-        [sys.executable, "-m", "compose", "config", "-q"],
-        cwd=tmp_path,
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(REPOSITORY),
-            "PYCOMPOSE_DATA": str(tmp_path / "d"),
-        },
+    return subprocess.run(
+        [sys.executable, "-m", "compose", *words],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "PYCOMPOSE_DATA": str(folder / "d")},
         preexec_fn=bounded,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> bool:
+    """Whether a command ended with a short error of ours, and no traceback."""
+    told = "defect" not in done.stderr and "Traceback" not in done.stderr and "error: " in done.stderr
+    return done.returncode == 1 and told and len(done.stderr) < 6000
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_a_hostile_file_ends_within_bounds(name: str, tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_bytes(INPUTS[name])
+    done = confined(tmp_path, "config", "-q")
+    assert refused(done) or (done.returncode == 0 and name in HARMLESS)
+
+
+def test_ten_megabytes_are_read_within_bounds(tmp_path: Path) -> None:
+    line = b"  - 'a line of text that says nothing, again and again and again'\n"
+    (tmp_path / "compose.yaml").write_bytes(WEB + b"x-big:\n" + line * (10 * 1024 * 1024 // len(line)))
+    done = confined(tmp_path, "config", "-q")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def ten_thousand(folder: Path, first: str) -> None:
+    """A file of ten thousand services, each waiting for the one before."""
+    lines = ["services:", f"  s0: {{image: x{first}}}"]
+    lines += [f"  s{n}: {{image: x, depends_on: [s{n - 1}]}}" for n in range(1, 10_000)]
+    (folder / "compose.yaml").write_text("\n".join(lines) + "\n")
+
+
+def test_ten_thousand_services_are_put_in_order_within_bounds(tmp_path: Path) -> None:
+    ten_thousand(tmp_path, "")
+    done = confined(tmp_path, "graph")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "10000. s9999  <- s9998 (started)"
+
+
+def test_a_circle_of_ten_thousand_is_told_in_short(tmp_path: Path) -> None:
+    ten_thousand(tmp_path, ", depends_on: [s9999]")
+    done = confined(tmp_path, "config", "-q")
+    assert refused(done)
+    assert "s0 -> s9999 -> s9998" in done.stderr
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/tty", "/proc/self/mem"])
+@pytest.mark.parametrize("flag", ["-f", "--env-file"])
+def test_a_device_is_no_file(flag: str, device: str, tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_bytes(WEB)
+    assert refused(confined(tmp_path, flag, device, "config", "-q"))
+
+
+@pytest.mark.parametrize("flag", ["-f", "--env-file"])
+def test_a_fifo_given_by_a_flag_does_not_wait(flag: str, tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_bytes(WEB)
+    os.mkfifo(tmp_path / "p")
+    assert refused(confined(tmp_path, flag, "p", "config", "-q"))
+
+
+def test_a_fifo_as_dotenv_does_not_wait(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_bytes(WEB)
+    os.mkfifo(tmp_path / ".env")
+    assert refused(confined(tmp_path, "config", "-q"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["A=" + "${A:-" * 5000 + "}" * 5000, "A='" + "x" * 5_000_000, "=" * 100_000, "A\x00B=1\n", "\ud800=1"],
+    ids=["nested", "open quote", "no names", "nul", "surrogate"],
+)
+def test_a_hostile_dotenv_ends_within_bounds(text: str, tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_bytes(WEB)
+    (tmp_path / ".env").write_bytes(text.encode("utf-8", "surrogatepass"))
+    assert refused(confined(tmp_path, "config", "-q"))
 
 
 def test_a_file_beyond_the_limit_is_an_error(tmp_path: Path) -> None:
@@ -135,12 +209,11 @@ def test_includes_in_a_circle_of_three_end(tmp_path: Path) -> None:
         load(LoadRequest(files=("a.yaml",), cwd=str(tmp_path)), store=tmp_path / "s")
 
 
-def test_a_long_chain_of_extends_is_bounded(tmp_path: Path) -> None:
+def test_a_long_chain_of_extends_is_read_within_bounds(tmp_path: Path) -> None:
     lines = ["services:", "  s0: {image: x}"]
     lines += [f"  s{n}: {{extends: s{n - 1}}}" for n in range(1, 400)]
-    begin = time.monotonic()
-    outcome(("\n".join(lines) + "\n").encode(), tmp_path)
-    assert time.monotonic() - begin < 30
+    (tmp_path / "compose.yaml").write_text("\n".join(lines) + "\n")
+    assert confined(tmp_path, "config", "-q").returncode == 0
 
 
 def test_a_thousand_mistakes_are_all_told(tmp_path: Path) -> None:

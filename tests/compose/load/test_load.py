@@ -7,7 +7,6 @@ import os
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -226,15 +225,6 @@ def test_what_follows_from_an_error_is_not_told(place: Place) -> None:
     with pytest.raises(Several) as caught:
         place.load()
     assert [error.path for error in caught.value.errors] == ["services.b", "networks.n", "volumes"]
-
-
-@pytest.mark.slow
-def test_ten_thousand_services_are_read_in_bounded_time(place: Place) -> None:
-    lines = [f"  s{n}: {{image: x, depends_on: [s{n - 1}]}}" for n in range(1, 10000)]
-    place.write("compose.yaml", "services:\n  s0: {image: x}\n" + "\n".join(lines) + "\n")
-    begin = time.monotonic()
-    assert len(place.load().order.levels()) == 10000
-    assert time.monotonic() - begin < 60
 
 
 def test_a_variable_that_only_an_env_file_uses_counts_for_the_cache(place: Place) -> None:

@@ -7,6 +7,7 @@ Not here:  which images (policy, images), the protocol (runtime.image).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -56,7 +57,7 @@ def pull_each(
     from runtime.build import Runner
     from runtime.image.pull import pull
 
-    stop = Stop()
+    stop, events = Stop(), _in_turn(events)
 
     def one(item: Wanted) -> Image:
         return pull(
@@ -78,7 +79,7 @@ def push_each(
     """Push images by their names; gives the errors of those that failed."""
     from runtime.image.push import push
 
-    stop = Stop()
+    stop, events = Stop(), _in_turn(events)
 
     def one(item: Wanted) -> str:
         return push(store, item.name, events=events, stop=stop)
@@ -86,6 +87,17 @@ def push_each(
     wanted = [Wanted(name) for name in dict.fromkeys(names)]
     _, failed = _each(wanted, one, ("Pushing", "Pushed"), parallel, events, stop)
     return {item.name: error for item, error in failed.items()}
+
+
+def _in_turn(events: Events) -> Events:
+    """The same listener, called by one thread at a time."""
+    turn = threading.Lock()
+
+    def listen(event: Progress) -> None:
+        with turn:
+            events(event)
+
+    return listen
 
 
 def _each(
@@ -108,8 +120,10 @@ def _each(
         except Stopped:
             raise
         except RuntimeFailure as failure:
-            word = "Warning" if item.name in optional else "Error"
-            events(Progress(kind="image", id=shown, text=word, detail=failure.message))
+            if item.name in optional:
+                events(Progress(kind="image", id=shown, text="Warning", detail=failure.message))
+            else:  # told in full at the end
+                events(Progress(kind="image", id=shown, text="Error"))
             raise
         events(Progress(kind="image", id=shown, text=words[1]))
         return result

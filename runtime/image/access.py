@@ -136,7 +136,7 @@ class Access:
 
 def login_hint(host: str) -> str:
     """The command that would help."""
-    return "'pycompose login' gives one" if host.endswith("docker.io") else f"try 'pycompose login {host}'"
+    return "try 'pycompose login'" if host.endswith("docker.io") else f"try 'pycompose login {host}'"
 
 
 def read_challenge(text: str) -> tuple[str, dict[str, str]]:

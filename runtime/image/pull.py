@@ -32,7 +32,7 @@ from runtime.image.manifest import (
     read_manifest,
 )
 from runtime.image.progress import Events, Progress, Runner, silent
-from runtime.image.reference import Reference, parse
+from runtime.image.reference import HUB, Reference, parse
 from runtime.image.registry import Registry, Sleep
 from runtime.image.stop import Stop, gather
 from runtime.image.store import Store
@@ -82,13 +82,15 @@ def pull(
         with turn:
             events(event)
 
+    if name.digest and name.digest.partition(":")[0] not in ("sha256", "sha512"):
+        raise InvalidImage(f"'{reference}' has a digest that cannot be verified here", hint="use sha256")
     world = os.environ if environment is None else environment
     try:
         with store.using():
             store.sweep()
             return _Fetch(store, name, platform or "", one_at_a_time, world, sleep, stop).image(found)
     except RegistryUnreachable as error:
-        if policy == "registry":
+        if policy == "registry" or name.registry != HUB:
             raise
         return _assemble(store, name, runner, events, error)
 

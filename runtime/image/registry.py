@@ -38,6 +38,7 @@ _MANIFEST_MAX, _SMALL = 8 << 20, 1 << 16
 _BREAKS = 1000  # however often a download gets on
 _GETS_ON = 1 << 16  # bytes that make up for a break
 _CHUNK = 1 << 18
+_ALGORITHMS = ("sha256", "sha512")
 _STARTS_AT = re.compile(r"bytes (\d+)-")
 Result = TypeVar("Result")
 Sleep = Callable[[float], None]
@@ -126,13 +127,16 @@ class Registry:
         data, kind, told = self._or_nearest(
             lambda: self.ask("GET", f"manifests/{word}", use, {"Accept": ACCEPT})
         )
-        actual = "sha256:" + hashlib.sha256(data).hexdigest()
-        wanted = word if word.startswith("sha256:") else told if told.startswith("sha256:") else actual
-        if wanted != actual:
-            raise DigestMismatch(
-                f"the manifest of {self.reference.familiar()}", expected=wanted, actual=actual
-            )
-        return data, kind, actual
+        for wanted in (word, told):
+            algorithm = wanted.partition(":")[0]
+            if algorithm not in _ALGORITHMS:
+                continue
+            found = f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
+            if found != wanted:
+                raise DigestMismatch(
+                    f"the manifest of {self.reference.familiar()}", expected=wanted, actual=found
+                )
+        return data, kind, "sha256:" + hashlib.sha256(data).hexdigest()
 
     def tags(self) -> list[str]:
         """The tags of the repository, the first page of them."""
@@ -144,7 +148,7 @@ class Registry:
             return [str(tag) for tag in found or ()]
 
         try:
-            return self.ask("GET", "tags/list?n=1000", use)
+            return self.ask("GET", "tags/list?n=1000", use, attempts=1)
         except ValueError:
             return []
 

@@ -288,13 +288,27 @@ def _seconds(text: str) -> float:
         return 0.0
 
 
+def _untrusted(host: str, error: ssl.SSLCertVerificationError) -> RegistryTLS:
+    """The certificate is for another name (62, 64), out of its time (9, 10), or by an authority we lack.
+
+    Source: openssl-verification-options(1), x509_vfy.h.
+    """
+    why = (error.verify_message or str(error)).rstrip(".")
+    if error.verify_code in (62, 64):
+        hint = f"it was made for another name; is '{host}' the right address?"
+    elif error.verify_code in (9, 10):
+        hint = "check the clock of this machine, and tell whoever runs the registry"
+    else:
+        hint = (
+            f"put the authority's certificate into /etc/docker/certs.d/{host}/ca.crt, "
+            "or name its file in SSL_CERT_FILE"
+        )
+    return RegistryTLS(f"the certificate of {host} is not trusted: {why}", hint=hint)
+
+
 def _failure(host: str, error: Exception) -> RegistryError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return RegistryTLS(
-            f"the certificate of {host} is not trusted: {error.verify_message}",
-            hint=f"put the authority's certificate into /etc/docker/certs.d/{host}/ca.crt, "
-            "or name its file in SSL_CERT_FILE",
-        )
+        return _untrusted(host, error)
     if isinstance(error, ssl.SSLError):
         plain = error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
         hint = f"if it speaks plain HTTP, name it in PYCOMPOSE_INSECURE_REGISTRIES: {host}" if plain else ""
@@ -309,7 +323,10 @@ def _failure(host: str, error: Exception) -> RegistryError:
             f"the registry {host} does not answer", hint="is there a network, or a proxy to be set?"
         )
     if isinstance(error, OSError) and error.errno in _DEAD:
-        return RegistryUnreachable(f"the registry {host} cannot be reached: {error.strerror}")
+        return RegistryUnreachable(
+            f"the registry {host} cannot be reached: {error.strerror}",
+            hint="does it run there, and is its port right?",
+        )
     if isinstance(error, OSError) and str(error).startswith("Tunnel connection failed"):
         return RegistryUnreachable(f"the proxy does not lead to {host}: {str(error).partition(': ')[2]}")
     return RegistryBroken(f"{host} broke off: {_words(error)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import sys
@@ -20,7 +21,13 @@ from image_registry import INDEX, Content, digest, serving
 
 from runtime.errors import ImageNotFound, RegistryError
 from runtime.image.compress import gzip_machine
-from runtime.image.errors import InvalidImage, RegistryBroken, RegistryDenied, RegistryRateLimited
+from runtime.image.errors import (
+    DigestMismatch,
+    InvalidImage,
+    RegistryBroken,
+    RegistryDenied,
+    RegistryRateLimited,
+)
 from runtime.image.manifest import Image
 from runtime.image.progress import Progress
 from runtime.image.pull import pull as pull_patiently
@@ -310,6 +317,19 @@ def test_a_tag_with_a_digest_is_pulled_by_the_digest(server: Content, store: Sto
     assert store.resolve(f"127.0.0.1:{server.port}/x:1@{old}").id == image.id
     assert store.resolve(f"127.0.0.1:{server.port}/x@{old}").id == image.id
     assert store.find(f"127.0.0.1:{server.port}/x:1") is None
+
+
+def test_digests_by_sha512_are_verified(server: Content, store: Store) -> None:
+    server.add("1", {"a": b"1"})
+    kind, data = server.manifests["1"]
+    good, bad = f"sha512:{hashlib.sha512(data).hexdigest()}", f"sha512:{hashlib.sha512(b'x').hexdigest()}"
+    server.manifests[good] = server.manifests[bad] = (kind, data)
+    image = pull(store, server, f"x@{good}")
+    assert store.resolve(f"127.0.0.1:{server.port}/x@{good}").id == image.id
+    with pytest.raises(DigestMismatch):
+        pull(store, server, f"x@{bad}")
+    with pytest.raises(InvalidImage, match="cannot be verified"):
+        pull(store, server, "x@md5:" + "0" * 32)
 
 
 def test_a_known_digest_under_another_name_costs_one_head(server: Content, store: Store) -> None:

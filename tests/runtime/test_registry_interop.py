@@ -230,6 +230,15 @@ def test_a_private_authority(store: Store, other: Store, tmp_path: Path) -> None
             assert found.id == image.id
 
 
+def test_a_certificate_for_another_name(store: Store, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    certificate, key = authority.issue("registry", "DNS:other.example")
+    with running(tmp_path / "registry", f"  tls: {{certificate: {certificate}, key: {key}}}") as host:
+        with pytest.raises(RegistryTLS) as caught:
+            pull(store, f"{host}/app:1", environment=home(tmp_path, SSL_CERT_FILE=str(authority.file)))
+        assert "made for another name" in caught.value.hint
+
+
 def test_a_registry_that_wants_our_certificate(store: Store, tmp_path: Path) -> None:
     authority = Authority(tmp_path / "ca")
     certificate, key = authority.issue("registry", "IP:127.0.0.1")

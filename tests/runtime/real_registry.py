@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -175,10 +176,17 @@ def _base64(data: bytes) -> str:
 
 
 def skopeo(*words: str) -> str:
-    """Run skopeo to its end."""
+    """Run skopeo to its end. What it remembers of blobs it has seen is thrown away; else one test would
+    change what the next one does."""
     need("skopeo")
-    done = subprocess.run(
-        ["skopeo", "--insecure-policy", *words], capture_output=True, text=True, check=False, timeout=120
-    )
+    with tempfile.TemporaryDirectory() as home:
+        done = subprocess.run(
+            ["skopeo", "--insecure-policy", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            env={**os.environ, "_CONTAINERS_ROOTLESS_UID": "1", "XDG_DATA_HOME": home},
+        )
     assert done.returncode == 0, done.stderr
     return done.stdout

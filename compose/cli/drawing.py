@@ -3,81 +3,131 @@
 Comes in:  an Order.
 Goes out:  the text of an SVG file that needs nothing else.
 Why not networkx: its layouts want numpy, and columns are known already: they are the waves.
+
+An arrow over several columns has a place of its own in each column between (Sugiyama's dummies), so that it
+passes between the boxes instead of behind them.
 """
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
-    from compose.graph import Order
+    from compose.graph import Edge, Order
 
-_LETTER, _BOX, _GAP_X, _GAP_Y, _EDGE = 8, 34, 130, 26, 20
+_LETTER, _BOX, _GAP_X, _GAP_Y, _EDGE, _LANE = 8, 34, 130, 26, 20, 22
 _STYLE = """\
   <style>
     rect { fill: #eef3fb; stroke: #33557a; rx: 6px }
-    text { font: 13px sans-serif; text-anchor: middle; dominant-baseline: middle; fill: #1b2a3a }
+    text { font: 13px sans-serif; text-anchor: middle; fill: #1b2a3a }
     path { fill: none; stroke: #33557a } .optional { stroke-dasharray: 5 4 }
     .label { font-size: 11px; fill: #556; paint-order: stroke; stroke: #fff; stroke-width: 3px }
   </style>
   <defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">
     <path d="M0,0 L8,4 L0,8 z" style="fill: #33557a"/></marker></defs>
 """
+# a node is the name of a service, or (number of an arrow, column) where an arrow passes through a column
+Node = str | tuple[int, int]
+Point = tuple[float, float]
 
 
-def columns(order: "Order") -> list[list[str]]:
-    """Waves from left to right; within one, nodes stand near what they wait for (two sweeps). Pure."""
-    waves = [list(wave) for wave in order.levels()]
-    for _ in range(2):
-        row = {name: number for wave in waves for number, name in enumerate(wave)}
-        for wave in waves[1:]:
-            wave.sort(key=lambda name: _middle([row[edge.dependency] for edge in order.needs(name)]))
-            row |= {name: number for number, name in enumerate(wave)}
+def columns(order: "Order") -> list[list[Node]]:
+    """Waves from left to right with the arrows that pass; near stands what is linked (four sweeps). Pure."""
+    waves: list[list[Node]] = [list(wave) for wave in order.levels()]
+    links: dict[Node, list[Node]] = {}
+    for road in roads(order):
+        for column, node in road[1:-1]:
+            waves[column].append(node)
+        for (_, left), (_, right) in pairwise(road):
+            links.setdefault(left, []).append(right)
+            links.setdefault(right, []).append(left)
+    for sweep in range(4):
+        for wave in waves[1:] if sweep % 2 == 0 else waves[-2::-1]:
+            row = {node: n / max(len(w) - 1, 1) for w in waves for n, node in enumerate(w)}
+            middle = {
+                node: _middle([row[other] for other in links.get(node, ())], row[node]) for node in wave
+            }
+            wave.sort(key=middle.__getitem__)
     return waves
 
 
-def _middle(rows: list[int]) -> float:
-    return sum(rows) / len(rows) if rows else 0.0
+def roads(order: "Order") -> list[list[tuple[int, Node]]]:
+    """For each edge of ``order`` its nodes with their columns: from what is waited for to who waits."""
+    at = {name: number for number, wave in enumerate(order.levels()) for name in wave}
+    result = []
+    for number, edge in enumerate(order.edges):
+        first, last = at[edge.dependency], at[edge.service]
+        passed: list[tuple[int, Node]] = [(column, (number, column)) for column in range(first + 1, last)]
+        result.append([(first, edge.dependency), *passed, (last, edge.service)])
+    return result
+
+
+def _middle(rows: list[float], own: float) -> float:
+    return sum(rows) / len(rows) if rows else own
 
 
 def svg(order: "Order", words: dict[str, str]) -> str:
     """The picture. words: how a condition is written on an arrow. Pure."""
     waves = columns(order)
-    widths = [max(len(name) for name in wave) * _LETTER + 24 for wave in waves]
-    tallest = max((len(wave) for wave in waves), default=0)
-    height = max(tallest, 1) * (_BOX + _GAP_Y) + _EDGE
-    boxes: dict[str, tuple[int, int, int]] = {}
+    widths = [max((len(n) for n in wave if isinstance(n, str)), default=0) * _LETTER + 24 for wave in waves]
+    height = max((_height(wave) for wave in waves), default=_BOX) + 2 * _EDGE
+    places: dict[Node, tuple[int, int, int]] = {}
     left = _EDGE
     for wave, width in zip(waves, widths, strict=True):
-        top = (height - len(wave) * (_BOX + _GAP_Y) + _GAP_Y) // 2
-        for number, name in enumerate(wave):
-            boxes[name] = (left, top + number * (_BOX + _GAP_Y), width)
+        top = (height - _height(wave)) // 2
+        for node in wave:
+            places[node] = (left, top, width)
+            top += _size(node) + _GAP_Y
         left += width + _GAP_X
     total = left - _GAP_X + _EDGE if waves else 2 * _EDGE
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{height}" '
     lines = [head + f'viewBox="0 0 {total} {height}">\n{_STYLE}']
-    lines += [
-        _arrow(boxes[e.dependency], boxes[e.service], words[e.condition], e.required) for e in order.edges
-    ]
-    lines += [_box(name, *where) for name, where in boxes.items()]
+    ways = [_way([places[node] + (_size(node),) for _, node in road]) for road in roads(order)]
+    lines += [_path(edge, way) for edge, way in zip(order.edges, ways, strict=True)]
+    lines += [_box(name, *places[name]) for name in order.nodes]
+    lines += [_label(words[edge.condition], way) for edge, way in zip(order.edges, ways, strict=True)]
     return "".join(lines) + "</svg>\n"
 
 
+def _size(node: Node) -> int:
+    return _BOX if isinstance(node, str) else _LANE
+
+
+def _height(wave: list[Node]) -> int:
+    return sum(_size(node) + _GAP_Y for node in wave) - _GAP_Y
+
+
 def _box(name: str, left: int, top: int, width: int) -> str:
-    middle = f'x="{left + width // 2}" y="{top + _BOX // 2}"'
+    middle = f'x="{left + width // 2}" y="{top + _BOX // 2 + 5}"'
     return (
         f'  <rect x="{left}" y="{top}" width="{width}" height="{_BOX}"/>\n'
         f"  <text {middle}>{escape(name)}</text>\n"
     )
 
 
-def _arrow(start: tuple[int, int, int], end: tuple[int, int, int], label: str, required: bool) -> str:
-    """A curve from the right side of what is waited for to the left side of who waits."""
-    x1, y1 = start[0] + start[2], start[1] + _BOX // 2
-    x2, y2 = end[0], end[1] + _BOX // 2
-    bend = max((x2 - x1) // 2, 30)
-    kind = "" if required else ' class="optional"'
-    return (
-        f'  <path{kind} marker-end="url(#arrow)" '
-        f'd="M{x1},{y1} C{x1 + bend},{y1} {x2 - bend},{y2} {x2},{y2}"/>\n'
-        f'  <text class="label" x="{(x1 + x2) // 2}" y="{(y1 + y2) // 2 - 8}">{escape(label)}</text>\n'
-    )
+def _way(boxes: list[tuple[int, int, int, int]]) -> list[Point]:
+    """Where an arrow leaves and enters each column, from the right of the first to the left of the last."""
+    points: list[Point] = []
+    for number, (left, top, width, size) in enumerate(boxes):
+        middle = top + size / 2
+        points += [(left, middle)] if number else []
+        points += [(left + width, middle)] if number < len(boxes) - 1 else []
+    return points
+
+
+def _path(edge: "Edge", way: list[Point]) -> str:
+    """A curve between columns, a straight line through them."""
+    text = f"M{way[0][0]:g},{way[0][1]:g}"
+    for number, ((x1, y1), (x2, y2)) in enumerate(pairwise(way)):
+        bend = (x2 - x1) / 2
+        curve = f" C{x1 + bend:g},{y1:g} {x2 - bend:g},{y2:g} {x2:g},{y2:g}"
+        text += f" L{x2:g},{y2:g}" if number % 2 else curve
+    kind = "" if edge.required else ' class="optional"'
+    return f'  <path{kind} marker-end="url(#arrow)" d="{text}"/>\n'
+
+
+def _label(text: str, way: list[Point]) -> str:
+    """The condition, on the last curve: where the arrows of one service have parted."""
+    (x1, y1), (x2, y2) = way[-2:]
+    x, y = x1 + (x2 - x1) * 0.59, y1 + (y2 - y1) * 0.68  # a point of the curve (t = 0.62), near who waits
+    return f'  <text class="label" x="{x:g}" y="{y + 3:g}">{escape(text)}</text>\n'

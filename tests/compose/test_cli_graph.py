@@ -26,7 +26,13 @@ def test_a_service_stands_right_of_all_it_waits_for() -> None:
     boxes = [int(rect.attrib["x"]) for rect in root.iter(f"{name}rect")]
     texts = [text.text for text in root.iter(f"{name}text")]
     assert boxes == sorted(set(boxes))
-    assert texts == ["healthy", "started", "started", "a", "b", "<web>"]
+    assert texts == ["a", "b", "<web>", "healthy", "started", "started"]
+
+
+def test_an_arrow_passes_between_the_boxes_of_a_column() -> None:
+    assert columns(ORDER)[1] in (["b", (1, 1)], [(1, 1), "b"])
+    drawn = re.findall(r'd="(M[^"]*C[^"]*)"', svg(ORDER))
+    assert sorted(text.count("C") for text in drawn) == [1, 1, 2]
 
 
 def test_an_optional_dependency_is_dashed() -> None:
@@ -34,7 +40,8 @@ def test_an_optional_dependency_is_dashed() -> None:
 
 
 def test_columns_are_the_waves() -> None:
-    assert columns(ORDER) == [["a"], ["b"], ["<web>"]]
+    names = [[node for node in wave if isinstance(node, str)] for wave in columns(ORDER)]
+    assert names == [["a"], ["b"], ["<web>"]]
     assert "{ rank=same;" in dot(ORDER)
 
 

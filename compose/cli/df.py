@@ -102,15 +102,17 @@ def shares(image: "Image", images: Iterable["Image"], sizes: Mapping[str, int], 
 
 
 def _caches(scope: Scope, store: "Store | None") -> Row:
-    from compose.engine.inventory import usage
-    from runtime.image import garbage
+    from runtime.image import cachemounts, garbage
 
     steps, own = garbage.cache_size(store) if store else (0, 0)
+    mounts = cachemounts.every(store.root / "cache") if store else []
+    mounted = sum(one.size for one in mounts)
     return {
         "Steps": len(store.index.steps()) if store else 0,
-        "Size": steps,
-        "Reclaimable": own,
-        "Packages": usage(scope.places.data / "cache" / "debian"),
+        "Mounts": len(mounts),
+        "Size": steps + mounted,
+        "Reclaimable": own + mounted,
+        "Packages": cachemounts.usage(scope.places.data / "cache" / "debian"),
     }
 
 
@@ -134,7 +136,7 @@ def summary(
         ("Images", len(images), len(busy), total(images), total(images) - total(busy) if idle else 0),
         ("Containers", len(containers), len(containers) - len(stopped), _sum(containers), _sum(stopped)),
         ("Local Volumes", len(volumes), len(volumes) - len(unused), _sum(volumes), _sum(unused)),
-        ("Build Cache", caches["Steps"], 0, caches["Size"], caches["Reclaimable"]),
+        ("Build Cache", caches["Steps"] + caches["Mounts"], 0, caches["Size"], caches["Reclaimable"]),
         ("Package Cache", 0, 0, caches["Packages"], caches["Packages"]),
     ]
     keys = ("Type", "TotalCount", "Active", "Size", "Reclaimable")
@@ -246,6 +248,7 @@ def _thing_tables(found: Mapping[str, Any]) -> str:
         + table([["CONTAINER ID", "NAME", "PROJECT", "IMAGE ID", "SIZE"], *boxes])
         + "\nLocal Volumes space usage:\n\n"
         + table([["VOLUME NAME", "PROJECT", "LINKS", "SIZE"], *disks])
-        + f"\nBuild cache usage: {humane.size(caches['Size'])} in {caches['Steps']} steps\n"
+        + f"\nBuild cache usage: {humane.size(caches['Size'])}, "
+        + f"{caches['Steps']} steps, {caches['Mounts']} cache mounts\n"
         + f"Package cache usage: {humane.size(caches['Packages'])}\n"
     )

@@ -16,6 +16,7 @@ from typing import Any
 
 from compose.model.places import Places
 from compose.plan.observed import IMAGE, PROJECT
+from runtime.image.cachemounts import usage
 from schemas.frozen import dataclass
 
 
@@ -62,24 +63,6 @@ def used_images(places: Places) -> dict[str, list[str]]:
     for one in kept(places):
         found.setdefault(one.image, []).append(one.name)
     return found
-
-
-def usage(path: Path) -> int:
-    """Bytes that a tree takes on disk, every file once; 0 when it is not there. Links are not followed."""
-    total, seen = 0, set()
-    todo = [os.fspath(path)]
-    while todo:
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(todo.pop()) as entries:
-            for entry in entries:
-                info = entry.stat(follow_symlinks=False)
-                if entry.is_dir(follow_symlinks=False):
-                    todo.append(entry.path)
-                elif info.st_nlink > 1:
-                    if info.st_ino in seen:
-                        continue
-                    seen.add(info.st_ino)
-                total += info.st_blocks * 512
-    return total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from runtime.build.context import Item, Source
 from runtime.build.copy import Layer, Wish, copy
 from runtime.build.spec import Secret
 from runtime.errors import BuildFailed
+from runtime.image.cachemounts import note_use
 from runtime.image.dockerfile.errors import DockerfileInvalid
 from runtime.image.store import Store
 from runtime.image.view import View
@@ -179,6 +180,7 @@ class Mounter:
         name = wanted.get("id") or target
         first = self.store.root / "cache" / hashlib.sha256(name.encode()).hexdigest()[:32]
         home = self._place(first, wanted)
+        note_use(home)
         return Mount(type="bind", source=str(home), target=target, read_only=wanted.on("ro"))
 
     def _place(self, first: Path, wanted: Wanted) -> Path:

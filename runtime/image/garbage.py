@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import ImageNotFound
+from runtime.image import cachemounts
+from runtime.image.cachemounts import CacheMount
 from runtime.image.errors import ImageInUse
 from runtime.image.manifest import Image, read_config
 from runtime.image.reference import parse
@@ -97,16 +99,19 @@ def remove(
     return [*lines, f"Deleted: {image.id}"], True
 
 
-def collect(store: Store, keep: Collection[str] = ()) -> int | None:
+def collect(store: Store, keep: Collection[str] = (), also: Iterable[Path] = ()) -> int | None:
     """Delete layers and blobs that no image, build step or id of ``keep`` needs, and what dead processes
     left.
 
     Gives the bytes of the layers; None, and nothing done, while an image is being made: the next collection
-    finds the same.
+    finds the same. also: directories of the store to be deleted with them.
     """
     fd = os.open(store.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for path in also:
+            discard(store, path)
+            path.with_name(f"{path.name}.used").unlink(missing_ok=True)
         return _collect(store, keep)
     except BlockingIOError:
         return None
@@ -214,39 +219,55 @@ def excess(
     needed: Collection[str],
     budget: int,
     until: float | None = None,
-) -> list[str]:
-    """Keys of the steps to forget so that what only steps keep alive fits ``budget`` bytes. Pure.
+    mounts: Iterable[CacheMount] = (),
+) -> tuple[list[str], list[Path]]:
+    """What to forget so that what only builds keep alive fits ``budget`` bytes: keys of steps, cache mounts.
+    Pure.
 
-    steps: as ``Index.steps`` gives them, the least recently used first. needed: layers of images, which cost
-           the
-    cache nothing. until: only steps that were not used since this time; None: any.
+    steps: as ``Index.steps`` gives them. needed: layers of images, which cost the cache nothing. mounts:
+           directories
+    of ``RUN --mount=type=cache``. The least recently used go first. until: only what was not used since this
+    time.
     """
     by_layer: dict[str, list[tuple[str, float]]] = {}
     for key, layer, _, used in steps:  # a layer is as young as the youngest step that leads to it
         by_layer.setdefault(layer, []).append((key, used))
-    own = {layer: keys for layer, keys in by_layer.items() if layer not in needed}
-    total = sum(sizes.get(layer, 0) for layer in own)
-    gone: list[str] = []
-    for layer, keys in sorted(own.items(), key=lambda item: max(used for _, used in item[1])):
+    things: list[tuple[float, int, list[str], list[Path]]] = [
+        (max(used for _, used in keys), sizes.get(layer, 0), [key for key, _ in keys], [])
+        for layer, keys in by_layer.items()
+        if layer not in needed
+    ]
+    things += [(one.used, one.size, [], [one.path]) for one in mounts]
+    total = sum(size for _, size, _, _ in things)
+    gone: tuple[list[str], list[Path]] = ([], [])
+    for used, size, keys, paths in sorted(things):
         if total <= budget:
             break
-        if until is None or max(used for _, used in keys) < until:
-            gone += [key for key, _ in keys]
-            total -= sizes.get(layer, 0)
+        if until is None or used < until:
+            gone[0].extend(keys)
+            gone[1].extend(paths)
+            total -= size
     return gone
 
 
 def trim(
     store: Store, budget: int, *, keep: Collection[str] = (), until: float | None = None
 ) -> tuple[int, int]:
-    """Bring the build cache down to ``budget`` bytes, the least recently used steps first.
+    """Bring the build cache down to ``budget`` bytes, the least recently used steps and cache mounts first.
 
-    keep: ids of images that containers have. Gives how many steps went and the bytes that became free.
+    keep: ids of images that containers have. Gives how many of both went and the bytes that became free.
+          While a
+    build or a pull runs, the bytes are left to the next collection, and cache mounts stay.
     Named volumes, images and what containers use are never touched.
     """
     needed = {layer for row in store.index.images() for layer in row.layers}
-    gone = excess(store.index.steps(), store.index.layers(), needed, budget, until)
-    if not gone:
+    caches = cachemounts.every(store.root / "cache")
+    mounts = {one.path: one.size for one in caches}
+    keys, paths = excess(store.index.steps(), store.index.layers(), needed, budget, until, caches)
+    if not keys and not paths:
         return 0, 0
-    store.index.drop_steps(gone)
-    return len(gone), collect(store, keep) or 0
+    store.index.drop_steps(keys)
+    freed = collect(store, keep, paths)
+    if freed is None:
+        return len(keys), 0
+    return len(keys) + len(paths), freed + sum(mounts[path] for path in paths)

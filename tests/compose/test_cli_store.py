@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ import pytest
 
 from compose.cli import df, image_rows, main
 from compose.cli.prune_filters import moment, wish
-from compose.engine.inventory import usage
 from compose.errors import UsageError
 from runtime.errors import ImageError
 from runtime.image import budget, garbage
+from runtime.image.cachemounts import every, note_use, usage
 from runtime.image.garbage import Wish
 from runtime.image.manifest import Image, ImageConfig, heritage
 
@@ -86,12 +87,34 @@ def test_age_and_labels_narrow_the_choice() -> None:
 def test_the_steps_not_used_for_longest_go_first_and_what_images_have_costs_nothing() -> None:
     steps = [("k1", "L1", "", 1.0), ("k2", "L2", "", 2.0), ("k3", "L3", "", 3.0), ("k1b", "L1", "", 4.0)]
     sizes = {"L1": 10, "L2": 20, "L3": 30}
-    assert garbage.excess(steps, sizes, (), 60) == []
-    assert garbage.excess(steps, sizes, (), 59) == ["k2"]  # L1 was used again by another step
-    assert garbage.excess(steps, sizes, (), 15) == ["k2", "k3"]
-    assert garbage.excess(steps, sizes, (), 0) == ["k2", "k3", "k1", "k1b"]
-    assert garbage.excess(steps, sizes, {"L2", "L3"}, 10) == []
-    assert garbage.excess(steps, sizes, (), 0, until=2.5) == ["k2"]
+    assert garbage.excess(steps, sizes, (), 60) == ([], [])
+    assert garbage.excess(steps, sizes, (), 59) == (["k2"], [])  # L1 was used again by another step
+    assert garbage.excess(steps, sizes, (), 15) == (["k2", "k3"], [])
+    assert garbage.excess(steps, sizes, (), 0) == (["k2", "k3", "k1", "k1b"], [])
+    assert garbage.excess(steps, sizes, {"L2", "L3"}, 10) == ([], [])
+    assert garbage.excess(steps, sizes, (), 0, until=2.5) == (["k2"], [])
+
+
+def test_cache_mounts_count_and_go_by_their_last_use(tmp_path: Path) -> None:
+    for number, name in enumerate(("old", "new")):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep/file").write_bytes(b"x" * 8192)
+        (tmp_path / f"{name}.used").touch()
+        os.utime(tmp_path / f"{name}.used", (number, number))
+    found = every(tmp_path)
+    assert sorted((one.path.name, one.used) for one in found) == [("new", 1.0), ("old", 0.0)]
+    steps = [("k1", "L1", "", 0.5)]
+    total = sum(one.size for one in found) + 10
+    assert garbage.excess(steps, {"L1": 10}, (), total, mounts=found) == ([], [])
+    assert garbage.excess(steps, {"L1": 10}, (), total - 1, mounts=found) == ([], [tmp_path / "old"])
+    assert garbage.excess(steps, {"L1": 10}, (), 1, mounts=found) == (
+        ["k1"],
+        [tmp_path / "old", tmp_path / "new"],
+    )
+    (tmp_path / "old/more").write_bytes(b"x" * 8192)
+    assert every(tmp_path) == found  # not used since: not measured again
+    note_use(tmp_path / "old")
+    assert {one.path.name: one.size for one in every(tmp_path)}["old"] > found[0].size
 
 
 def test_a_budget_comes_from_the_file_and_over_it_the_environment(tmp_path: Path) -> None:
@@ -132,7 +155,7 @@ def test_shared_layers_count_once_in_sums_and_for_each_image_as_shared() -> None
     rows = [df.shares(one, [one, two], sizes, ["shop"]), df.shares(two, [one, two], sizes, [])]
     assert [(row["SharedSize"], row["UniqueSize"]) for row in rows] == [(100, 10), (100, 1)]
     assert df.total(rows) == 111
-    caches = {"Steps": 2, "Size": 50, "Reclaimable": 20, "Packages": 7}
+    caches = {"Steps": 2, "Mounts": 1, "Size": 50, "Reclaimable": 20, "Packages": 7}
     boxes = [{"Project": "shop", "Size": 5, "Running": True}, {"Project": "old", "Size": 3, "Running": False}]
     disks = [{"Project": "shop", "Size": 40, "Containers": 1}, {"Project": "", "Size": 2, "Containers": 0}]
     table = {row["Type"]: row for row in df.summary(rows, boxes, disks, caches)}

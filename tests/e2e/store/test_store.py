@@ -201,3 +201,16 @@ def test_the_build_cache_keeps_to_its_budget_and_volumes_are_not_touched(shop: S
     assert after["Reclaimable"] == 0
     assert shop("exec", "-T", "web", "ls", "/data").stdout == "still\n"
     until(lambda: "healthy" in shop("ps", "--format", "{{.Status}}").stdout)
+
+
+def test_cache_mounts_of_run_count_and_go_with_the_build_cache(shop: Stack) -> None:
+    (shop.directory / "b.yaml").write_text(
+        "services: {b: {image: 'made/base:1', build: {context: ., dockerfile_inline: "
+        '"FROM busybox\\nRUN --mount=type=cache,target=/c dd if=/dev/zero of=/c/f bs=1k count=900\\n"}}}'
+    )
+    shop("-f", "b.yaml", "-p", f"{shop.name}b", "build", "-q")
+    found = json.loads(shop("df", "--format", "json").stdout)["BuildCache"]
+    assert found["Mounts"] == 1 and found["Reclaimable"] > 900_000
+    shop("builder", "prune", "-a", "-f")
+    assert json.loads(shop("df", "--format", "json").stdout)["BuildCache"]["Mounts"] == 0
+    shop("-f", "b.yaml", "-p", f"{shop.name}b", "build", "-q", "--no-cache")

@@ -85,14 +85,14 @@ class Watch:
         return found
 
     def _note(self, container: Container) -> None:
-        """A container that we saw run and that has ended may wait a moment for its exit record."""
+        """A container that has run and ended may wait a moment for its exit record, seen running or not."""
         id = container.spec.id
         if container.running:
             self._running.add(id)
             self._unrecorded.pop(id, None)
         elif container.state.exit is not None:
             self._unrecorded.pop(id, None)
-        elif id in self._running:
+        elif id in self._running or container.state.started_at:
             self._unrecorded.setdefault(id, time.monotonic() + RECORD_SECONDS)
 
     def endings(self) -> list[Container]:

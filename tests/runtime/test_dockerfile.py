@@ -83,7 +83,7 @@ def test_a_shift_is_not_a_heredoc() -> None:
         ("# only\n", "no instructions"),
         ("FROM a\nFORM b", "Dockerfile:2: unknown instruction 'FORM'"),
         ("FROM a\nUSER", "Dockerfile:2: USER requires exactly one argument"),
-        ("FROM a\nCMD [\"a\", 1]", "arrays must be comprised of strings only"),
+        ('FROM a\nCMD ["a", 1]', "arrays must be comprised of strings only"),
         ("COPY --form=x a b", "unknown flag --form"),
         ("RUN <<EOF\nnever closed", "Dockerfile:1: unterminated heredoc: the here-document 'EOF' has no end"),
         ("# escape=x\nRUN a", "invalid escape token 'x'"),

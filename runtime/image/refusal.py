@@ -103,7 +103,10 @@ def refusal(
             hint=f"{limit}{hint if anonymous else 'wait'}",
         )
     kind = RegistryBroken if status >= 500 else RegistryError
-    return kind(f"{host} answered with {status} when asked for {what} of '{name.familiar()}'{said}")
+    return kind(
+        f"{host} answered with {status} when asked for {what} of '{name.familiar()}'{said}",
+        hint="a proxy in front of it limits the size of requests" if status == 413 else "",
+    )
 
 
 def _limit(headers: Mapping[str, str]) -> str:

@@ -37,6 +37,7 @@ ATTEMPTS = 5
 _MANIFEST_MAX, _SMALL = 8 << 20, 1 << 16
 _BREAKS = 1000  # however often a download gets on
 _GETS_ON = 1 << 16  # bytes that make up for a break
+_WHILE, _TRICKLE = 30.0, 1 << 13  # fewer bytes than that in so many seconds are no progress
 _CHUNK = 1 << 18
 _ALGORITHMS = ("sha256", "sha512")
 _STARTS_AT = re.compile(r"bytes (\d+)-")
@@ -370,7 +371,8 @@ def _media_type(response: Response) -> str:
 
 
 def _chunks(body: http.client.HTTPResponse) -> Iterator[bytes]:
-    """What comes until the end, a break, or a stall."""
+    """What comes until the end, a break, or a stall: nothing at all, or hardly anything for a while."""
+    begun, came = time.monotonic(), 0
     while True:
         try:
             chunk = body.read1(_CHUNK)
@@ -379,3 +381,9 @@ def _chunks(body: http.client.HTTPResponse) -> Iterator[bytes]:
         if not chunk:
             return
         yield chunk
+        came += len(chunk)
+        now = time.monotonic()
+        if now - begun > _WHILE:
+            if came < _TRICKLE:
+                return
+            begun, came = now, 0

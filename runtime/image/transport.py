@@ -198,7 +198,10 @@ class Transport:
                 if connection.sock is None:
                     connection.connect()
                 connection.sock.settimeout(patience)
-                connection.request(method, target, body=body, headers={**headers, **extra})
+                with suppress(
+                    BrokenPipeError, ConnectionResetError
+                ):  # it may have answered before it hung up
+                    connection.request(method, target, body=body, headers={**headers, **extra})
                 return connection, connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
                 self._busy.discard(connection)

@@ -161,6 +161,13 @@ def test_a_registry_that_takes_in_nothing_is_given_up(server: Content) -> None:
         blob(server, DATA, piece=30_000)
 
 
+def test_a_limit_of_a_proxy_is_told_as_that(server: Content) -> None:
+    server.faults["/v2/x/blobs/uploads/0"] = [(413, {"Connection": "close"})]
+    with pytest.raises(RegistryError, match="answered with 413") as caught:
+        blob(server, DATA, piece=30_000)
+    assert "limits the size" in caught.value.hint
+
+
 def test_an_empty_blob_can_be_sent(server: Content) -> None:
     assert blob(server, b"") == (digest(b""), 0)
 

@@ -2,7 +2,7 @@
 
 Comes in:  the canonical model.
 Goes out:  the model with every image pinned; or only services and their pinned images, an override file.
-Not here:  talking to a registry (``runtime.image.registry``).
+Not here:  talking to a registry (``runtime.image.pull``).
 """
 
 from collections.abc import Callable, Mapping
@@ -11,12 +11,9 @@ from typing import Any
 
 def digest_of(image: str) -> str:
     """The digest that a tag stands for in its registry now. Raises RuntimeFailure of the registry."""
-    from runtime.image.reference import parse
-    from runtime.image.registry import Registry
+    from runtime.image.pull import look_up
 
-    reference = parse(image)
-    with Registry(reference) as registry:
-        return registry.head(reference.tag)[0] or registry.manifest(reference.tag)[2]
+    return look_up(image)
 
 
 def pinned(model: Mapping[str, Any], find: Callable[[str], str] = digest_of) -> dict[str, Any]:

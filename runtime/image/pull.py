@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,6 +94,24 @@ def pull(
         if policy == "registry" or name.registry != HUB:
             raise
         return _assemble(store, name, runner, events, error)
+
+
+def look_up(reference: str, environment: Mapping[str, str] | None = None) -> str:
+    """The digest that a tag stands for now, at the first mirror that knows it or at its registry.
+
+    Raises ImageNotFound, RegistryError. Nothing is stored.
+    """
+    name, world = parse(reference), os.environ if environment is None else environment
+
+    def ask(place: settings.Endpoint) -> str:
+        with Registry(name, endpoint=place, environment=world) as registry:
+            return registry.head(name.tag)[0] or registry.manifest(name.tag)[2]
+
+    *mirrors, home = settings.endpoints(name, settings.read(world))
+    for place in mirrors:
+        with suppress(RegistryError, ImageNotFound, DigestMismatch):
+            return ask(place)
+    return ask(home)
 
 
 def fits(image: Image, platform: str) -> bool:

@@ -30,6 +30,7 @@ from runtime.image.errors import (
 )
 from runtime.image.manifest import Image
 from runtime.image.progress import Progress
+from runtime.image.pull import look_up
 from runtime.image.pull import pull as pull_patiently
 from runtime.image.stop import Stop, Stopped
 from runtime.image.store import Store
@@ -387,6 +388,16 @@ def test_a_mirror_is_asked_first_below_its_path(server: Content, store: Store, t
         assert mirror.count("GET", "/v2/hub/x/manifests/") == 1
     assert not server.seen
     assert store.images()[0].references == (f"127.0.0.1:{server.port}/x:1",)
+
+
+def test_a_digest_is_looked_up_at_the_mirror_and_else_at_home(server: Content, tmp_path: Path) -> None:
+    here = server.add("1", {"a": b"home"})
+    name = f"127.0.0.1:{server.port}/x:1"
+    with serving(Content()) as mirror:
+        environment = mirrored(tmp_path, server, f"127.0.0.1:{mirror.port}")
+        assert look_up(name, environment) == here
+        there = mirror.add("1", {"a": b"mirror"})
+        assert look_up(name, environment) == there != here
 
 
 @pytest.mark.parametrize("fault", ["empty", "gone", "broken", "lying"])

@@ -26,6 +26,7 @@ _STYLE = """\
   <defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">
     <path d="M0,0 L8,4 L0,8 z" style="fill: #33557a"/></marker></defs>
 """
+_MANY = 20_000  # places; with more of them arrows go straight
 # a node is the name of a service, or (number of an arrow, column) where an arrow passes through a column
 Node = str | tuple[int, int]
 Point = tuple[float, float]
@@ -41,25 +42,33 @@ def columns(order: "Order") -> list[list[Node]]:
         for (_, left), (_, right) in pairwise(road):
             links.setdefault(left, []).append(right)
             links.setdefault(right, []).append(left)
+    row = {node: place for wave in waves for node, place in _rows(wave)}
     for sweep in range(4):
         for wave in waves[1:] if sweep % 2 == 0 else waves[-2::-1]:
-            row = {node: n / max(len(w) - 1, 1) for w in waves for n, node in enumerate(w)}
             middle = {
                 node: _middle([row[other] for other in links.get(node, ())], row[node]) for node in wave
             }
             wave.sort(key=middle.__getitem__)
+            row.update(_rows(wave))
     return waves
 
 
 def roads(order: "Order") -> list[list[tuple[int, Node]]]:
     """For each edge of ``order`` its nodes with their columns: from what is waited for to who waits."""
     at = {name: number for number, wave in enumerate(order.levels()) for name in wave}
+    straight = sum(at[edge.service] - at[edge.dependency] for edge in order.edges) > _MANY
     result = []
     for number, edge in enumerate(order.edges):
         first, last = at[edge.dependency], at[edge.service]
-        passed: list[tuple[int, Node]] = [(column, (number, column)) for column in range(first + 1, last)]
+        between = () if straight else range(first + 1, last)
+        passed: list[tuple[int, Node]] = [(column, (number, column)) for column in between]
         result.append([(first, edge.dependency), *passed, (last, edge.service)])
     return result
+
+
+def _rows(wave: list[Node]) -> list[tuple[Node, float]]:
+    """Nodes with their places in a column: 0 is the top, 1 the bottom."""
+    return [(node, number / max(len(wave) - 1, 1)) for number, node in enumerate(wave)]
 
 
 def _middle(rows: list[float], own: float) -> float:

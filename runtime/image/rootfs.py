@@ -20,6 +20,7 @@ from runtime.image import layer
 from runtime.image.compress import CHUNK, ahead, limited
 from runtime.image.errors import InvalidImage
 from runtime.image.manifest import History, Image, ImageConfig
+from runtime.image.save import room
 from runtime.image.store import Store
 from runtime.kernel.mounts import Mount, mount, umount2
 from runtime.kernel.namespaces import Clone, unshare
@@ -112,7 +113,7 @@ def export(store: Store, layers: Sequence[Path], out: BinaryIO) -> None:
     """
     unshare(Clone.NEWNS)
     mount("", Path("/"), "", Mount.PRIVATE | Mount.REC)
-    with store.ingest() as work, merged(layers, work) as root:
+    with store.ingest() as work, merged(layers, work) as root, room():
         for chunk in layer.pack(root):
             out.write(chunk)
         out.flush()

@@ -12,11 +12,13 @@ layers, each compressed into the store's ingest first.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -44,6 +46,21 @@ _DIR_VERSION = b"Directory Transport Version: 1.1\n"
 _BLOBS = "blobs/sha256/"
 
 
+@contextmanager
+def room() -> Iterator[None]:
+    """Tell a full disk where an archive is written from one where the store is. Raises ImageError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" for {error.filename}" if error.filename else ""
+        raise ImageError(
+            f"no space left{where} where the archive is written",
+            hint="nothing of it was kept; free some space",
+        ) from error
+
+
 class Sink(Protocol):
     """Takes files one after the other."""
 
@@ -59,15 +76,17 @@ class TarSink:
 
     def put(self, name: str, size: int, chunks: Iterable[bytes]) -> None:
         """See Sink."""
-        self._out.write(tar.header(tar.Entry(name=name.encode(), size=size, mode=0o644)))
-        for chunk in chunks:
-            self._out.write(chunk)
-        self._out.write(bytes(-size % tar.BLOCK))
+        with room():
+            self._out.write(tar.header(tar.Entry(name=name.encode(), size=size, mode=0o644)))
+            for chunk in chunks:
+                self._out.write(chunk)
+            self._out.write(bytes(-size % tar.BLOCK))
 
     def close(self) -> None:
         """The end of the archive."""
-        self._out.write(bytes(2 * tar.BLOCK))
-        self._out.flush()
+        with room():
+            self._out.write(bytes(2 * tar.BLOCK))
+            self._out.flush()
 
 
 class DirectorySink:
@@ -79,8 +98,9 @@ class DirectorySink:
     def put(self, name: str, size: int, chunks: Iterable[bytes]) -> None:
         """See Sink."""
         path = self._home / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as out:
+        with room():
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with room(), path.open("wb") as out:
             for chunk in chunks:
                 out.write(chunk)
 
@@ -270,7 +290,7 @@ def save_to(store: Store, references: Sequence[str], target: Path, **options: An
             part.mkdir()
             save(store, references, DirectorySink(part), **options)
         else:
-            with part.open("xb") as out:
+            with room(), part.open("xb") as out:
                 _tar(store, references, out, options)
         part.rename(target)
     finally:

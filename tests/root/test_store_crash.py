@@ -18,12 +18,12 @@ from pathlib import Path
 
 import pytest
 
-from runtime.errors import ImageNotFound
+from runtime.errors import ImageError, ImageNotFound
 from runtime.image import archive, layer, tar
 from runtime.image.errors import StoreFull
 from runtime.image.manifest import ImageConfig
 from runtime.image.rootfs import adopt
-from runtime.image.save import save_to
+from runtime.image.save import FORMS, save_to
 from runtime.image.store import Store
 from runtime.kernel.mounts import Mount, mount, umount2
 
@@ -257,6 +257,24 @@ def test_a_disk_without_room_for_another_file_keeps_nothing_half_made(scratch: P
             except OSError as error:
                 assert error.errno == errno.ENOSPC  # the store itself could not be made
     assert 0 < done < 60
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_full_disk_where_an_archive_is_written_is_told_and_nothing_stays(scratch: Path, form: str) -> None:
+    store = Store(scratch / "images")
+    taken(store)
+    for pages in range(1000):
+        with small_disk(scratch / "disk", "size=1m"):
+            leave(scratch / "disk", pages)
+            before = sorted(path.name for path in (scratch / "disk").iterdir())
+            try:
+                save_to(store, ["two:1"], scratch / "disk/saved", form=form)
+                break
+            except ImageError as error:
+                assert not isinstance(error, StoreFull) and "where the archive is written" in error.message
+            assert sorted(path.name for path in (scratch / "disk").iterdir()) == before
+    assert pages > 1
+    assert left(store) == []
 
 
 def test_a_new_store_on_a_full_disk_works_once_there_is_room(scratch: Path) -> None:

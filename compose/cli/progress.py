@@ -285,9 +285,14 @@ def images(shown: Display, mute: Collection[str] = ()) -> Callable[[Any], None]:
         detail = f"({event.detail})" if event.kind == "step" and event.detail else event.detail
         if event.kind == "step" and event.text == "Done" and isinstance(shown, Plain):
             detail = ""  # told when it began, and still on the screen
-        if event.total and not (isinstance(shown, Plain) and event.current < event.total):
-            # without a terminal a line per change of status, not one per block of bytes
-            detail = speed.words(event.id, event.current, event.total, time.monotonic())
+        if event.total:
+            now = time.monotonic()
+            detail = speed.words(event.id, event.current, event.total, now)
+            if isinstance(shown, Plain) and event.current < event.total:
+                # without a terminal a line per change of status, and one now and then for what takes long
+                if speed.is_due(event.id, now):
+                    shown.line(f" {event.id}  {event.text} {detail}")
+                detail = ""
         name = f"Image {event.id}" if event.kind == "image" else event.id or "Image"
         shown.change(name, event.text, detail, below=f"Image {event.part_of}" if event.part_of else "")
 

@@ -11,6 +11,7 @@ from compose.cli.humane import size
 
 WINDOW = 5.0  # seconds that the speed is taken over
 _SURE = 0.5
+_NOW_AND_THEN = 5.0
 
 
 class Speed:
@@ -18,6 +19,14 @@ class Speed:
 
     def __init__(self) -> None:
         self._seen: dict[str, deque[tuple[float, int]]] = {}
+        self._told: dict[str, float] = {}
+
+    def is_due(self, name: str, now: float) -> bool:
+        """Whether five seconds have gone by since ``name`` began, or since this was true."""
+        due = now - self._told.setdefault(name, now) >= _NOW_AND_THEN
+        if due:
+            self._told[name] = now
+        return due
 
     def words(self, name: str, current: int, total: int, now: float) -> str:
         """What to show for ``name``, of which ``current`` of ``total`` bytes are there at ``now`` (seconds).

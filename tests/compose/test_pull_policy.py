@@ -154,6 +154,11 @@ def test_speed_is_that_of_the_last_seconds() -> None:
     assert speed.words("a", 0, 20_000_000, 30.0) == "0B/20MB"
 
 
+def test_what_takes_long_is_told_now_and_then() -> None:
+    speed = Speed()
+    assert [second for second in range(20) if speed.is_due("a", float(second))] == [5, 10, 15]
+
+
 def test_times_left() -> None:
     assert [left(n) for n in (0.1, 59, 61, 600, 3600, 9000)] == [
         "1s",

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from compose.load.tree import Map, Override, Reset, Seq
+from compose.load.tree import Map, Override, Reset, Seq, plain
 
-_REPLACED = frozenset({"command", "entrypoint", "test"})
+REPLACED = frozenset({"command", "entrypoint", "test"})
 
 
 def merge(base: Map, over: Map, *, raw: bool = False) -> Map:
@@ -77,7 +77,7 @@ def _values(base: Any, over: Any, path: tuple[str, ...], raw: bool) -> Any:
 
 def _replaced(path: tuple[str, ...]) -> bool:
     """Whether a later list takes the place of an earlier one instead of being appended."""
-    return path[-1] in _REPLACED or (path[0] == "networks" and path[-1] == "config")
+    return path[-1] in REPLACED or (path[0] == "networks" and path[-1] == "config")
 
 
 def _drivers_differ(base: Map, over: Map) -> bool:
@@ -143,7 +143,7 @@ def _whole(entry: Any) -> Any:
 
 def _by(*names: str) -> Callable[[Any], Any]:
     def key(entry: Any) -> Any:
-        if not isinstance(entry, Map):
+        if not isinstance(entry, dict):
             return _whole(entry)
         identity = tuple(str(entry.get(name, "")) for name in names)
         return identity if any(identity) else None
@@ -152,7 +152,7 @@ def _by(*names: str) -> Callable[[Any], Any]:
 
 
 def _mount(entry: Any) -> Any:
-    if not isinstance(entry, Map):
+    if not isinstance(entry, dict):
         return _whole(entry)
     return entry.get("target") or f"/{entry.get('source', '')}"
 
@@ -174,6 +174,14 @@ _KEYS: dict[str, Callable[[Any], Any]] = {
         _name,
     ),
 }  # fmt: skip
+
+
+def identity(attribute: str, entry: Any) -> Any:
+    """What tells an entry of a list from the others when files are merged."""
+    found = _KEYS.get(attribute, _whole)(entry)
+    return repr(plain(entry)) if found is None else found
+
+
 _ADDRESSES = (("aliases",), ("link_local_ips",))
 _UNIQUE = frozenset(
     {(key,) for key in _KEYS if key not in ("args", "tags", "additional_contexts")}

@@ -16,6 +16,7 @@ from compose.errors import ComposeError, UsageError, Where
 from compose.load import resolve, sources
 from compose.load.canonical import EXTRA
 from compose.load.files import LoadRequest, Reader
+from compose.load.merge import REPLACED, identity
 from compose.load.notes import Notes
 from compose.load.tree import Map, Override, Reset, Seq, dotted, place, plain
 from schemas.frozen import dataclass, replace
@@ -48,19 +49,37 @@ class Explanation:
 
 
 def explain(request: LoadRequest, path: str) -> tuple[Explanation, ...]:
-    """Explain every value at or below ``path``. Raises UsageError for a path that the model has not."""
+    """Explain every value at or below ``path``, also of a service whose profiles are not active.
+
+    Raises UsageError for a path that neither the model nor any file has.
+    """
     model, notes = resolve.model(request, Reader())
+    asleep = next((name for name in model[EXTRA]["disabled"] if _begins(path, f"services.{name}")), "")
+    if asleep:
+        model, notes = resolve.model(replace(request, services=(*request.services, asleep)), Reader())
     shown = {key: value for key, value in model.items() if key != EXTRA}
     secret = {value for (section, _), value in notes.values.items() if section == "secrets" and value}
-    steps = _parse(shown, path)
+    try:
+        steps = _parse(shown, path)
+    except UsageError:
+        # what a '!reset' took away is in no model
+        gone = tuple(int(word) if word.isdigit() else word for word in re.findall(r"[^.\[\]]+", path))
+        told = tuple(_masked_step(one, secret, gone) for one in _steps(notes, request, gone, shown))
+        if not told:
+            raise
+        return (Explanation(path=path, value=None, steps=told),)
     return tuple(
         Explanation(
             path=dotted(leaf),
             value=_masked(value, secret, leaf),
-            steps=tuple(_masked_step(one, secret, leaf) for one in _steps(notes, request, leaf, value)),
+            steps=tuple(_masked_step(one, secret, leaf) for one in _steps(notes, request, leaf, shown)),
         )
         for leaf, value in _leaves(_at(shown, steps), steps)
     )
+
+
+def _begins(path: str, start: str) -> bool:
+    return path == start or path.startswith((f"{start}.", f"{start}["))
 
 
 def locate(request: LoadRequest, path: str) -> Step | None:
@@ -113,37 +132,51 @@ def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
         yield path, value
 
 
-def _steps(notes: Notes, request: LoadRequest, path: Path, value: Any) -> Iterator[Step]:
+def _steps(notes: Notes, request: LoadRequest, path: Path, model: Mapping[str, Any]) -> Iterator[Step]:
     for known, at, text in notes.from_files:
         if known == path:
             yield Step(where=str(at), text=text, place=at)
     seen: set[Where] = set()
     for layer in notes.layers:
-        found, where = _find(layer, path, value)
+        found, where = _find(layer, path, model)
         if where is not None and where not in seen:
             seen.add(where)
-            yield _step(notes, request, path, found, where)
+            yield _step(notes, request, path, (found, _inside(model, path)), where)
 
 
-def _find(layer: Map, path: Path, value: Any) -> tuple[Any, Where | None]:
-    """What ``layer`` says about ``path``, and where; a list item is found by its value, not its number."""
+def _find(layer: Map, path: Path, model: Mapping[str, Any]) -> tuple[Any, Where | None]:
+    """What ``layer`` says about ``path``, and where.
+
+    An entry of a list is the one that merging takes for the same; one of a list that is replaced as a whole,
+    such as a command, is found by its number.
+    """
     tree: Any = layer
     for number, step in enumerate(path):
         tree = tree.value if isinstance(tree, Override) else tree
-        if isinstance(tree, Seq):
+        if isinstance(tree, Seq) and isinstance(step, int):
+            index = _entry(tree, step, str(path[number - 1]), _inside(model, path[: number + 1]))
+            if index is None:
+                return None, None
+            item, where = tree[index], tree.at[index]
             rest = path[number + 1 :]
-            return next(
-                (
-                    (_inside(item, rest), place(item, rest) or where or place(layer, path))
-                    for item, where in tree.placed()
-                    if plain(_inside(item, rest)) == value
-                ),
-                (None, None),
+            found = _inside(item, rest)
+            return (
+                (None, None) if found is None else (found, place(item, rest) or where or place(layer, path))
             )
         if not isinstance(tree, Map) or step not in tree:
             return None, None
         tree = tree[str(step)]
     return tree, place(layer, path)
+
+
+def _entry(items: Seq, number: int, attribute: str, wanted: Any) -> int | None:
+    """The index in ``items`` of what became entry ``number`` of the model."""
+    if attribute in REPLACED:
+        return number if number < len(items) else None
+    same = (
+        index for index, item in enumerate(items) if identity(attribute, item) == identity(attribute, wanted)
+    )
+    return next(same, None)
 
 
 def _inside(item: Any, path: Path) -> Any:
@@ -156,16 +189,24 @@ def _inside(item: Any, path: Path) -> Any:
     return item
 
 
-def _step(notes: Notes, request: LoadRequest, path: Path, found: Any, where: Where) -> Step:
+def _step(notes: Notes, request: LoadRequest, path: Path, values: tuple[Any, Any], where: Where) -> Step:
+    """values: what stands at ``where``, and what became of it in the end."""
     for scope in notes.scopes:
         if where in scope.texts:
             told = sources.variables(where, [scope], request.environment)
             return Step(where=str(where), text=scope.texts[where], place=where, variables=told)
-    if found is None and len(path) > 2 and path[-2] in ("environment", "args"):
-        name = str(path[-1])
-        told = ((name, sources.source(name, notes.scopes[0], request.environment)),)
-        return Step(where=str(where), text="", place=where, variables=told)
-    return Step(where=str(where), text=None if isinstance(found, Reset) else plain(found), place=where)
+    if values[0] is None and len(path) > 2 and path[-2] in ("environment", "args"):
+        return _inherited(notes, request, str(path[-1]), values[1], where)
+    text = None if isinstance(values[0], Reset) else plain(values[0])
+    return Step(where=str(where), text=text, place=where)
+
+
+def _inherited(notes: Notes, request: LoadRequest, name: str, value: Any, where: Where) -> Step:
+    """A name without value: an included project takes it from its own env file."""
+    fitting = (scope for scope in notes.scopes if scope.environment.get(name) == value)
+    scope = next(fitting, notes.scopes[0])
+    told = ((name, sources.source(name, scope, request.environment)),)
+    return Step(where=str(where), text="", place=where, variables=told)
 
 
 def _masked_step(step: Step, secret: set[str], path: Path) -> Step:

@@ -98,3 +98,52 @@ def test_a_path_that_is_not_there_has_a_hint(request_: LoadRequest, path: str, h
     with pytest.raises(UsageError, match="the model has no") as caught:
         explain(request_, path)
     assert caught.value.hint.startswith(hint or "there is: name, services")
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> LoadRequest:
+    (tmp_path / "inc").mkdir()
+    for name, written in (
+        ("compose.yaml", "include: [inc/c.yaml]\nservices:\n  web:\n    image: x\n    ports: ['80:80']\n"),
+        ("inc/c.yaml", "services: {i: {image: y, environment: [W]}}\n"),
+        ("inc/.env", "\nW=w\n"),
+        (
+            "compose.override.yaml",
+            "services: {web: {ports: ['81:81'], command: b c, mem_limit: !reset null}}\n",
+        ),
+    ):
+        (tmp_path / name).write_text(written)
+    with (tmp_path / "compose.yaml").open("a") as file:
+        file.write("    command: a\n    mem_limit: 1g\n  asleep: {image: z, profiles: [p]}\n")
+    return LoadRequest(cwd=str(tmp_path), environment={"HOME": "/h"})
+
+
+def test_entries_of_a_list_are_not_taken_for_each_other(parts: LoadRequest) -> None:
+    assert text(parts, "services.web.ports[1].mode") == [
+        'services.web.ports[1].mode = "ingress"',
+        '  from compose.override.yaml:1:26  "ingress"',
+    ]
+
+
+def test_a_command_is_overridden_word_by_word(parts: LoadRequest) -> None:
+    assert text(parts, "services.web.command[0]") == [
+        'services.web.command[0] = "b"',
+        '  from compose.override.yaml:1:36  "b"',
+        '  overrides compose.yaml:6:5  "a"',
+    ]
+
+
+def test_what_was_reset_is_explained(parts: LoadRequest) -> None:
+    assert text(parts, "services.web.mem_limit") == [
+        "services.web.mem_limit = null",
+        "  from compose.override.yaml:1:50  !reset",
+        '  overrides compose.yaml:7:5  "1073741824"',
+    ]
+
+
+def test_an_included_project_has_its_own_env_file(parts: LoadRequest) -> None:
+    assert text(parts, "services.i.environment.W")[-1] == "    W from inc/.env:2"
+
+
+def test_a_service_whose_profile_is_not_active_is_explained(parts: LoadRequest) -> None:
+    assert text(parts, "services.asleep.image")[1] == '  from compose.yaml:8:12  "z"'

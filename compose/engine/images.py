@@ -52,7 +52,8 @@ def prepare(
     """Have the image of every service of ``project`` in the store; pull and build what has to be.
 
     known: services whose images builds may take as a context, by default those of ``project``.
-    Returns the facts by service. Raises ImageError (also BuildFailed, ImageNotFound, RegistryError).
+    Returns the facts by service; until this process ends nobody removes these images, as containers are
+    about to have them. Raises ImageError (also BuildFailed, ImageNotFound, RegistryError).
     """
     wanted = options or ImageOptions()
     places.secure()
@@ -89,6 +90,7 @@ def prepare(
                 images[service.name] = found
     flags = BuildFlags(assemble=wanted.assemble)
     images.update(build_all(project, places, store, to_build, flags, events, known=known))
+    store.hold(image.id for image in images.values())
     return {s.name: facts_of(images[s.name], image_name(project, s)) for s in services}
 
 

@@ -64,6 +64,8 @@ def prune(store: Store, wish: Wish, in_use: Collection[str]) -> tuple[list[str],
     """Remove what ``choose`` takes; a line for each name and image, and the bytes that became free."""
     lines = []
     for image in choose(store.images(), wish, in_use):
+        if held(store, image.id):
+            continue
         lines += [f"untagged: {parse(name).familiar()}" for name in image.references]
         store.index.drop_image(image.id)
         lines.append(f"deleted: {image.id}")
@@ -90,7 +92,7 @@ def remove(
         store.index.drop_references([name])
         return [f"Untagged: {parse(name).familiar()}"], False
     lines = [f"Untagged: {parse(name).familiar()}" for name in image.references]
-    if image.id in in_use:
+    if image.id in in_use or held(store, image.id):
         if not (force and lines):
             raise ImageInUse(f"image '{reference}' is used by a container", hint="remove the container first")
         store.index.drop_references(image.references)
@@ -119,11 +121,35 @@ def collect(store: Store, keep: Collection[str] = (), also: Iterable[Path] = ())
         os.close(fd)
 
 
+def held(store: Store, name: str) -> bool:
+    """Whether a living process has said by ``Store.hold`` that it needs the image ``name``."""
+    return _take(store.root / "blobs" / "sha256" / name.removeprefix("sha256:"), unlink=False)
+
+
+def _take(path: Path, *, unlink: bool) -> bool:
+    """Whether somebody holds the blob; if nobody does, delete it where that is asked for."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if unlink:
+            path.unlink(missing_ok=True)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+
+
 def _collect(store: Store, keep: Collection[str]) -> int:
     rows = store.index.images()
     layers = {layer for row in rows for layer in row.layers} | {step[1] for step in store.index.steps()}
     blobs = {name for row in rows for name in (row.id, *row.digests)} | set(keep)
-    for name in keep:
+    unknown = [path for path in (store.root / "blobs/sha256").iterdir() if f"sha256:{path.name}" not in blobs]
+    held_ones = [f"sha256:{path.name}" for path in unknown if _take(path, unlink=True)]
+    for name in (*keep, *held_ones):
         with suppress(ImageNotFound):
             layers.update(read_config(store.blob(name))[1])
     known = store.index.layers()
@@ -133,9 +159,6 @@ def _collect(store: Store, keep: Collection[str]) -> int:
         discard(store, store.layer(diff_id).parent)
         freed += known[diff_id]
     _unknown_layers(store, layers)
-    for path in (store.root / "blobs" / "sha256").iterdir():
-        if f"sha256:{path.name}" not in blobs:
-            path.unlink(missing_ok=True)
     sweep(store)
     return freed
 

@@ -34,6 +34,7 @@ from runtime.image.index import ImageRow, Index
 from runtime.image.manifest import Image, ImageConfig, read_config, write_config
 from runtime.image.reference import Reference, parse
 
+_HELD: list[int] = []  # descriptors that ``Store.hold`` keeps open while the process lives
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -272,6 +273,25 @@ class Store:
                 yield
             finally:
                 os.close(fd)
+
+    def hold(self, ids: Iterable[str]) -> None:
+        """Keep these images from being removed until this process ends: it is about to make containers of
+        them.
+
+        Each is held by a shared flock(2) on its configuration. Raises ImageNotFound for one that was just
+        removed.
+        """
+        for name in dict.fromkeys(ids):
+            missing = ImageNotFound(f"image {name[7:19]} was removed meanwhile", hint="try again")
+            try:
+                fd = os.open(self._blob_path(name), os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                raise missing from None
+            fcntl.flock(fd, fcntl.LOCK_SH)
+            if os.fstat(fd).st_nlink == 0:
+                os.close(fd)
+                raise missing
+            _HELD.append(fd)
 
     # --- images
 

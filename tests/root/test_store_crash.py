@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import ImageError, ImageNotFound
-from runtime.image import archive, layer, tar
-from runtime.image.errors import StoreFull
+from runtime.image import archive, garbage, layer, tar
+from runtime.image.errors import ImageInUse, StoreFull
 from runtime.image.manifest import ImageConfig
 from runtime.image.rootfs import adopt
 from runtime.image.save import FORMS, save_to
@@ -157,6 +157,34 @@ def test_processes_that_load_remove_and_collect_at_once_leave_a_whole_store(memo
         store.collect()
         whole(store)
         assert left(store) == [] and store.find("two:1") and store.find("one:1")
+
+
+def test_what_a_living_process_is_about_to_use_is_not_removed(scratch: Path) -> None:
+    store = Store(scratch / "images")
+    taken(store)
+    image = store.resolve("two:1")
+    ready, wait = os.pipe(), os.pipe()
+
+    def holder() -> None:
+        store.hold([image.id])
+        os.write(ready[1], b"x")
+        os.read(wait[0], 1)
+
+    pid = fork(holder)
+    os.read(ready[0], 1)
+    with pytest.raises(ImageInUse):
+        store.remove("two:1")
+    assert garbage.prune(store, garbage.Wish(all=True), ())[0][-1].startswith("deleted: ")
+    assert store.find("two:1") and not store.find("one:1")
+    store.index.drop_image(image.id)  # as by a process that had looked before
+    store.collect()
+    assert all(layer.is_dir() for layer in image.layers) and store.blob(image.id)
+    os.write(wait[1], b"x")
+    assert os.waitpid(pid, 0)[1] == 0
+    store.collect()
+    assert not any(layer.exists() for layer in image.layers)
+    with pytest.raises(ImageNotFound, match="removed meanwhile"):
+        store.hold([image.id])
 
 
 def loading(store: Store) -> None:

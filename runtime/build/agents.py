@@ -7,7 +7,6 @@ Not here:  mounting (mounts). Source: ssh-agent(1); docker build --ssh.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import selectors
 import socket
@@ -22,6 +21,9 @@ from runtime.build import memory
 from runtime.errors import BuildFailed
 
 _CHUNK = 65536
+# An agent looks every ten seconds whether its command lives; this one lives until we end, in whatever way,
+# and ends the agent at once.
+_COMMAND = "trap '' INT; echo ready; cat > /dev/null; kill $SSH_AGENT_PID"
 
 Pairs = dict[socket.socket, socket.socket]
 
@@ -54,15 +56,15 @@ class Agents:
         """An agent of our own that knows one key; it ends with the build."""
         where = str(memory.directory(self._wanted, self._held) / "agent")
         try:
-            child = subprocess.Popen(  # it ends with its command, which ends with us, whatever becomes of us
-                ["ssh-agent", "-a", where, "cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+            child = subprocess.Popen(
+                ["ssh-agent", "-a", where, "sh", "-c", _COMMAND],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
             )
             self._held.callback(_end, child)
-            while not Path(where).exists():
-                if child.poll() is not None:
-                    raise BuildFailed("ssh-agent could not be started")
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    child.wait(0.01)
+            assert child.stdout is not None
+            if not child.stdout.readline():
+                raise BuildFailed("ssh-agent could not be started")
             words = {**os.environ, "SSH_AUTH_SOCK": where, "SSH_ASKPASS": "true", "DISPLAY": ""}
             added = subprocess.run(
                 ["ssh-add", "-q", key], env=words, capture_output=True, text=True, stdin=subprocess.DEVNULL
@@ -77,9 +79,7 @@ class Agents:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    if child.stdin is not None:
-        child.stdin.close()
-    child.wait()
+    child.communicate()
 
 
 @contextmanager

@@ -52,7 +52,7 @@ class Contexts:
         if text.startswith("/"):
             if not os.path.isdir(text):  # noqa: PTH112 - text
                 raise BuildFailed(f"the build context {text} is not a directory")
-            return Path(text)
+            return Path(os.path.realpath(text))
         repository = git.read(text)
         if repository is not None:
             return self._once(text, lambda place: self._clone(repository, place))

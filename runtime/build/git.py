@@ -31,7 +31,7 @@ _SAFE = (
     "-c",
     "advice.detachedHead=false",
 )
-_KEPT = ("GIT_SSL_CAINFO", "GIT_SSH_COMMAND")
+_KEPT = ("GIT_SSL_CAINFO",)
 _QUERY = {"ref": "ref", "branch": "ref", "tag": "ref", "commit": "ref", "subdir": "directory"}
 
 
@@ -77,6 +77,7 @@ class Git:
         self._environment = {
             **{name: value for name, value in environment.items() if not name.startswith("GIT_")},
             **{name: environment[name] for name in _KEPT if name in environment},
+            "GIT_SSH_COMMAND": environment.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes"),
             "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "SSH_ASKPASS": "true", "LC_ALL": "C",
         }  # fmt: skip
 

@@ -7,6 +7,7 @@ Not here:  COPY and ADD (copying), RUN (running), which stages and when (builder
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -119,8 +120,16 @@ class StageBuild:
         except ImageError as error:
             if error.message.startswith(f"{file}:"):
                 raise
-            where = f"{file}:{instruction.line}: {short(instruction.text())}"
-            raise BuildFailed(f"{where}: {error.message}", hint=error.hint) from error
+            raise BuildFailed(f"{self._where()}: {error.message}", hint=error.hint) from error
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise  # the store tells it better
+            about = f": {error.filename}" if error.filename else ""
+            raise BuildFailed(f"{self._where()}: {error.strerror or error}{about}") from error
+
+    def _where(self) -> str:
+        assert self.instruction is not None
+        return f"{self.desk.file}:{self.instruction.line}: {short(self.instruction.text())}"
 
     @contextmanager
     def _blame_from(self) -> Iterator[None]:

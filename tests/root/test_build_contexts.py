@@ -85,6 +85,24 @@ def test_add_takes_a_repository_at_a_branch_a_tag_or_a_commit(scratch: Path, bus
     assert b.clean()
 
 
+def test_a_repository_behind_plain_files_is_fetched_whole(scratch: Path, busybox_root: Path) -> None:
+    b = bench(scratch, busybox_root)
+    home = repository(scratch / "repo")
+    git(scratch, "clone", "-q", "--bare", str(home), "www.git")
+    git(scratch / "www.git", "update-server-info")
+    with files(scratch) as (url, _):
+        image = b.build(f"FROM busybox\nADD {url}/www.git#v1 /tag\nADD {url}/www.git#side /side\n")
+    assert (text(image, "/tag/a.txt"), text(image, "/side/a.txt")) == ("one", "one")
+
+
+def test_a_context_behind_a_link_is_the_directory_it_leads_to(scratch: Path, busybox_root: Path) -> None:
+    b = bench(scratch, busybox_root)
+    b.files(a="A", Dockerfile="FROM busybox\nCOPY . /c/\n")
+    (scratch / "link").symlink_to(b.context)
+    image = build(b.store, BuildSpec(context=str(scratch / "link"), network="none"))
+    assert tree(image) == ["c", "c/Dockerfile", "c/a"]
+
+
 def test_add_asks_again_and_fetches_only_what_changed(scratch: Path, busybox_root: Path) -> None:
     b = bench(scratch, busybox_root)
     (scratch / "www").mkdir()

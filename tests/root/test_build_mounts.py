@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,6 +104,41 @@ def test_a_run_reaches_the_ssh_agent(scratch: Path, busybox_root: Path, kind: st
     with pytest.raises(BuildFailed, match="requires the ssh agent 'default'"):
         b.build("FROM busybox\nRUN --mount=type=ssh,required true\n")
     assert b.clean() and volatile() == []
+
+
+KEYED = """
+import sys
+from pathlib import Path
+from runtime.build import BuildSpec, build
+from runtime.image.store import Store
+text = "FROM busybox\\nRUN --mount=type=ssh echo begun; sleep 1000\\n"
+ssh = {"default": sys.argv[3]}
+spec = BuildSpec(context=sys.argv[2], dockerfile_text=text, network="none", ssh=ssh)
+build(Store(Path(sys.argv[1])), spec, events=lambda e: print(e.text, flush=True))
+"""
+
+
+def agents() -> int:
+    """How many ssh-agents run, those left out that nobody has waited for."""
+    found = [path.read_text() for path in Path("/proc").glob("[0-9]*/stat")]
+    return sum("(ssh-agent)" in text and ") Z " not in text for text in found)
+
+
+def test_an_agent_of_our_own_ends_with_a_killed_build(scratch: Path, busybox_root: Path) -> None:
+    b = bench(scratch, busybox_root)
+    key = scratch / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    command = [sys.executable, "-c", KEYED, str(b.store.root), str(scratch), str(key)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        while "begun" not in (line := child.stdout.readline()):
+            assert line, "it ended too early"
+        assert agents() == 1
+        child.kill()
+    end = time.monotonic() + 60
+    while agents() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert agents() == 0
 
 
 def test_caches_are_shared_locked_or_private(scratch: Path, busybox_root: Path) -> None:
@@ -210,8 +246,8 @@ def test_a_killed_build_leaves_no_secret(scratch: Path, busybox_root: Path) -> N
     command = [sys.executable, "-c", KILLED, str(b.store.root), str(scratch)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
-        while "begun" not in child.stdout.readline():
-            pass
+        while "begun" not in (line := child.stdout.readline()):
+            assert line, "it ended too early"
         left = [path for place in volatile() for path in Path(place).iterdir()]
         child.kill()
     assert left == [], "it is unlinked before the command runs"

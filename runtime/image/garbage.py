@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.errors import ImageNotFound
+from runtime.errors import ImageError
 from runtime.image import cachemounts
 from runtime.image.cachemounts import CacheMount
 from runtime.image.errors import ImageInUse
@@ -150,7 +150,7 @@ def _collect(store: Store, keep: Collection[str]) -> int:
     unknown = [path for path in (store.root / "blobs/sha256").iterdir() if f"sha256:{path.name}" not in blobs]
     held_ones = [f"sha256:{path.name}" for path in unknown if _take(path, unlink=True)]
     for name in (*keep, *held_ones):
-        with suppress(ImageNotFound):
+        with suppress(ImageError):  # gone or damaged: nothing could be made of it any more
             layers.update(read_config(store.blob(name))[1])
     known = store.index.layers()
     freed = 0

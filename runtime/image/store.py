@@ -29,7 +29,7 @@ from pathlib import Path
 
 from runtime.errors import ImageError, ImageNotFound
 from runtime.image import garbage
-from runtime.image.errors import DigestMismatch, InvalidReference, StoreFull
+from runtime.image.errors import DigestMismatch, InvalidImage, InvalidReference, StoreFull
 from runtime.image.index import ImageRow, Index
 from runtime.image.manifest import Image, ImageConfig, read_config, write_config
 from runtime.image.reference import Reference, parse
@@ -82,7 +82,7 @@ class Store:
         """Every image, the one added last first."""
         found = []
         for row in self.index.images():
-            with suppress(ImageNotFound):  # removed while we look
+            with suppress(ImageNotFound, InvalidImage):  # removed meanwhile; damaged: ``find`` tells
                 found.append(self._image(row))
         return found
 
@@ -341,10 +341,23 @@ class Store:
         an id with several names, unless ``force``; ImageNotFound.
         """
         by_id = _is_hex(reference_or_id.removeprefix("sha256:")) and self._by_id(reference_or_id) is not None
-        lines, went = garbage.remove(self, reference_or_id, force=force, in_use=in_use, by_id=by_id)
+        try:
+            lines, went = garbage.remove(self, reference_or_id, force=force, in_use=in_use, by_id=by_id)
+        except InvalidImage as error:
+            if not force:
+                raise ImageError(
+                    error.message, hint=f"'pycompose rmi -f {reference_or_id}' removes it"
+                ) from error
+            lines, went = self._drop_damaged(reference_or_id), True
         if went:
             self.collect(keep=in_use)
         return lines
+
+    def _drop_damaged(self, reference_or_id: str) -> list[str]:
+        row = self._by_id(reference_or_id) or self._by_name(reference_or_id)
+        assert row is not None
+        self.index.drop_image(row.id)
+        return [f"Deleted: {row.id}"]
 
     def collect(self, *, keep: Collection[str] = ()) -> bool:
         """Delete what no image, build step or id of ``keep`` needs; False while an image is being made."""

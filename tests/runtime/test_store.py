@@ -106,6 +106,13 @@ def test_a_damaged_blob_is_noticed(store: Store) -> None:
     (store.root / "blobs/sha256" / image.id[7:]).write_text("{}")
     with pytest.raises(DigestMismatch):
         store.find("x")
+    other = add(store, "y", a="2")
+    assert [found.id for found in store.images()] == [other.id]
+    with pytest.raises(ImageError) as caught:
+        store.remove("x")
+    assert "rmi -f x" in caught.value.hint
+    assert store.remove("x", force=True) == [f"Deleted: {image.id}"]
+    assert store.find("x") is None and not image.layers[0].exists() and other.layers[0].is_dir()
 
 
 def test_an_image_needs_its_layers(store: Store) -> None:

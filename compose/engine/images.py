@@ -75,21 +75,22 @@ def prepare(
 
     to_pull = [service for service in services if decision(service) is Decision.PULL]
     pulled, failed = pull_all(store, to_pull, buildable(project), wanted, events)
-    images: dict[str, Image] = {}
-    to_build: list[Service] = []
+    decisions = {service.name: decision(service, pulled=True) for service in services}
+    to_build = [service for service in services if decisions[service.name] is Decision.BUILD]
+    made_here = {image_name(project, service) for service in to_build}
     for service in services:
-        match decision(service, pulled=True):
-            case Decision.BUILD:
-                to_build.append(service)
-            case Decision.REFUSE:
-                raise failed.get(service.name) or missing(image_name(project, service), service, wanted)
-            case _:
-                here = local(store, image_name(project, service), service.platform)
-                found = pulled.get(service.name) or here
-                assert found is not None
-                images[service.name] = found
+        name = image_name(project, service)
+        if decisions[service.name] is Decision.REFUSE and name not in made_here:
+            raise failed.get(service.name) or missing(name, service, wanted)
     flags = BuildFlags(assemble=wanted.assemble)
-    images.update(build_all(project, places, store, to_build, flags, events, known=known))
+    images = pulled | build_all(project, places, store, to_build, flags, events, known=known)
+    for service in services:
+        if service.name not in images:
+            name = image_name(project, service)
+            found = local(store, name, service.platform)
+            if found is None:  # built for another platform than this service wants
+                raise missing(name, service, wanted)
+            images[service.name] = found
     store.hold(image.id for image in images.values())
     return {s.name: facts_of(images[s.name], image_name(project, s)) for s in services}
 

@@ -4,10 +4,11 @@
 Comes in:  how each tool is called, a directory that all of them can see.
 Goes out:  a Markdown table of medians and ratios; one line per measurement on standard error.
 
-Every tool has its turn in every round, with the same bytes: an image of one layer of many files (gzip, as a
-docker-archive), a context of 10,000 small files. Before a measurement whatever would make it easier is
-taken away: the image from the store (our whole store), the registry's storage, the build cache by a line
-that no build has seen. A ratio is the median of the ratios of the rounds.
+Every tool has its turn in every round, each round beginning with another one, with the same kind of bytes: an
+image of one layer of many files (gzip, as a docker-archive), a context of 10,000 small files. No two
+measurements are given the same ones, so that no store, cache or registry knows them; and nothing is deleted
+before the end, because ext4 that has just deleted many files is slow to make new ones. A ratio is the median
+of the ratios of the rounds.
 
     bench/images.py --docker docker --podman podman --buildah buildah --skopeo skopeo --rounds 5
 
@@ -18,6 +19,7 @@ others are, such as "nsenter -t <pid> -n --".
 from __future__ import annotations
 
 import argparse
+import gzip
 import io
 import json
 import os
@@ -41,7 +43,6 @@ from images_tools import Buildah, Docker, Own, Podman, Skopeo, Tool
 FILES, BYTES = 25_000, 300 << 20  # of the image
 SMALL = 10_000  # files of the build's context
 REGISTRY = "127.0.0.1:5055"
-IMAGE = "localhost/bench-images:latest"
 DOCKERFILE = """\
 FROM localhost/bench-busybox
 RUN echo {nonce} > /one
@@ -57,37 +58,58 @@ Values = dict[str, dict[str, list[float]]]
 # --- the material
 
 
-def archive(work: Path) -> Path:
-    """A docker-archive of one gzip layer of 300 MB in 25,000 files; made once for a work directory."""
-    target = work / f"bench-{FILES}-{BYTES >> 20}.tar"
-    if target.exists():
-        return target
-    plain, packed = work / "layer.tar", work / "layer.tar.gz"
-    write_layer(plain)
-    with packed.open("wb") as out:
-        subprocess.run(["gzip", "-6c", str(plain)], stdout=out, check=True)
-    with plain.open("rb") as data:
-        diff = digest(data)
-    config = json.dumps(
-        {
+class Images:
+    """Images of one gzip layer of 300 MB in 25,000 files; each has the same files and one of its own."""
+
+    def __init__(self, work: Path) -> None:
+        self._work, self._count = work, 0
+        self._plain, self._packed = work / "common.tar", work / "common.tar.gz"
+        write_layer(self._plain)
+        with self._packed.open("wb") as out:
+            subprocess.run(["gzip", "-6c", str(self._plain)], stdout=out, check=True)
+
+    def fresh(self) -> tuple[str, Path]:
+        """A name and a docker-archive that nobody has seen."""
+        self._count += 1
+        tail = own_file(f"{time.time_ns()}")
+        config = self._config(tail)
+        name = f"{sha256(config).hexdigest()}.json"
+        image = f"localhost/bench-images:{self._count}"
+        manifest = [{"Config": name, "RepoTags": [image], "Layers": ["layer.tar.gz"]}]
+        layer = self._work / "layer.tar.gz"
+        with layer.open("wb") as out, self._packed.open("rb") as common:
+            shutil.copyfileobj(common, out)
+            out.write(gzip.compress(tail))
+        with tarfile.open(target := self._work / f"image-{self._count}.tar", "w") as tar:
+            tar.add(layer, "layer.tar.gz")
+            for member, data in ((name, config), ("manifest.json", json.dumps(manifest).encode())):
+                info = tarfile.TarInfo(member)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+        return image, target
+
+    def _config(self, tail: bytes) -> bytes:
+        state = sha256()
+        with self._plain.open("rb") as data:
+            while chunk := data.read(1 << 20):
+                state.update(chunk)
+        state.update(tail)
+        config = {
             "architecture": "amd64" if os.uname().machine == "x86_64" else "arm64",
             "os": "linux",
             "config": {"Env": ["PATH=/bin"]},
-            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff}"]},
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{state.hexdigest()}"]},
         }
-    ).encode()
-    name = f"{sha256(config).hexdigest()}.json"
-    manifest = [{"Config": name, "RepoTags": [IMAGE], "Layers": ["layer.tar.gz"]}]
-    with tarfile.open(partial := work / "partial", "w") as tar:
-        tar.add(packed, "layer.tar.gz")
-        for member, data_ in ((name, config), ("manifest.json", json.dumps(manifest).encode())):
-            info = tarfile.TarInfo(member)
-            info.size = len(data_)
-            tar.addfile(info, io.BytesIO(data_))
-    plain.unlink()
-    packed.unlink()
-    partial.rename(target)
-    return target
+        return json.dumps(config).encode()
+
+
+def own_file(text: str) -> bytes:
+    """The end of a tar: one file and the two empty blocks."""
+    with tarfile.open(fileobj=(out := io.BytesIO()), mode="w") as tar:
+        info = tarfile.TarInfo("own")
+        info.size = len(text)
+        tar.addfile(info, io.BytesIO(text.encode()))
+    return out.getvalue()
 
 
 def write_layer(path: Path) -> None:
@@ -105,13 +127,8 @@ def write_layer(path: Path) -> None:
             data = dice.randbytes(size) if number % 5 == 0 else data
             info.size, info.mtime, info.mode = len(data), 1_600_000_000 + number, 0o644
             tar.addfile(info, io.BytesIO(data))
-
-
-def digest(data: io.BufferedReader) -> str:
-    state = sha256()
-    while chunk := data.read(1 << 20):
-        state.update(chunk)
-    return state.hexdigest()
+        end = tar.offset
+    os.truncate(path, end)  # without the empty blocks: more files come behind it
 
 
 def context(place: Path) -> None:
@@ -168,57 +185,58 @@ def registry(work: Path, prefix: tuple[str, ...]) -> Iterator[str]:
 # --- the measurements: each gives seconds by row
 
 
-def loading(tool: Tool, work: Path) -> dict[str, float]:
-    tool.forget(IMAGE)
-    took = tool.load(archive(work))
-    return {"load, 300 MB in 25,000 files": took}
-
-
-def saving(tool: Tool, work: Path) -> dict[str, float]:
-    if not tool.has(IMAGE):
-        tool.load(archive(work))
-    with tempfile.TemporaryDirectory(dir=work) as place:
-        return {"save of that image": tool.save(IMAGE, Path(place, "saved.tar"))}
-
-
-def building(tool: Tool, work: Path) -> dict[str, float]:
-    with tempfile.TemporaryDirectory(dir=work) as place:
-        context(Path(place))
-        rows = {"build, nothing cached": tool.build(Path(place))}
-        rows["build again, all cached"] = tool.build(Path(place))
-        (Path(place) / "files/d50/f5000").write_text("changed")
-        rows["build, one of 10,000 files changed"] = tool.build(Path(place))
+def loading(tool: Tool, images: Images, place: Path) -> dict[str, float]:
+    image, archive = images.fresh()
+    rows = {"load, 300 MB in 25,000 files": tool.load(archive)}
+    archive.unlink()
+    rows["save of that image"] = tool.save(image, place / "saved.tar")
     return rows
 
 
-def moving(tool: Tool, work: Path) -> dict[str, float]:
-    source = IMAGE if tool.has(IMAGE) or tool.load(archive(work)) else ""
-    with registry(work, tool.network) as address:
-        rows = {"push of that image": tool.push(source, archive(work), f"{address}/bench:{time.time_ns()}")}
-        tool.forget(IMAGE)
-        rows["pull of it"] = tool.pull()
+def building(tool: Tool, images: Images, place: Path) -> dict[str, float]:
+    context(place)
+    rows = {"build, nothing cached": tool.build(place)}
+    rows["build again, all cached"] = tool.build(place)
+    (place / "files/d50/f5000").write_text("changed")
+    rows["build, one of 10,000 files changed"] = tool.build(place)
     return rows
 
 
-ASKS: dict[str, Callable[[Tool, Path], dict[str, float]]] = {
-    "load": loading,
-    "save": saving,
+def moving(tool: Tool, images: Images, place: Path) -> dict[str, float]:
+    """What is pulled was put into the registry by skopeo."""
+    with registry(place, tool.network) as address:
+        image, archive = images.fresh()
+        tool.load(archive)
+        rows = {"push of such an image": tool.push(image, archive, f"{address}/pushed")}
+        archive.unlink()
+        if tool.skopeo:
+            _, archive = images.fresh()
+            Skopeo(tool.skopeo, tool.network, place).push("", archive, f"{address}/pulled")
+            archive.unlink()
+            rows["pull of one"] = tool.pull(f"{address}/pulled")
+    return rows
+
+
+ASKS: dict[str, Callable[[Tool, Images, Path], dict[str, float]]] = {
+    "load and save": loading,
     "build": building,
     "push and pull": moving,
 }
 
 
-def measure(tools: list[Tool], work: Path, rounds: int, only: re.Pattern[str]) -> Values:
+def measure(tools: list[Tool], images: Images, work: Path, rounds: int, only: re.Pattern[str]) -> Values:
     """{row: {tool: one value per round}}; a tool that fails a measurement is not asked again."""
     results: Values = {}
     broken: set[tuple[str, str]] = set()
     for number in range(rounds):
         for name, ask in ASKS.items():
-            for tool in tools:
+            first = number % len(tools)
+            for tool in (*tools[first:], *tools[:first]):
                 if not only.search(name) or name not in tool.can or (name, tool.name) in broken:
                     continue
+                place = Path(tempfile.mkdtemp(dir=work))
                 try:
-                    rows = ask(tool, work)
+                    rows = ask(tool, images, place)
                 except subprocess.SubprocessError as error:
                     print(f"{tool.name}: {name}: {error}", file=sys.stderr)
                     broken.add((name, tool.name))
@@ -259,22 +277,22 @@ def main() -> None:
         "--work", type=Path, default=Path("/var/tmp"), help="directory that every tool can see"
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="", help="regular expression on load, save, build, push and pull")
+    parser.add_argument(
+        "--only", default="", help="regular expression on: load and save, build, push and pull"
+    )
     words = parser.parse_args()
     (work := words.work / "bench-images").mkdir(exist_ok=True)
     prefix = tuple(shlex.split(words.network))
-    tools: list[Tool] = [Own(shlex.split(words.own), prefix, work)]
+    skopeo = shlex.split(words.skopeo)
+    tools: list[Tool] = [Own(shlex.split(words.own), prefix, work, skopeo)]
     kinds = {"docker": Docker, "podman": Podman, "buildah": Buildah, "skopeo": Skopeo}
-    tools += [
-        kind(shlex.split(line), prefix, work)
-        for name, kind in kinds.items()
-        if (line := getattr(words, name))
-    ]
+    for name, kind in kinds.items():
+        if line := getattr(words, name):
+            tools.append(kind(shlex.split(line), prefix, work, skopeo))
     try:
-        archive(work)
         for tool in tools:
             tool.prepare(base(work))
-        results = measure(tools, work, words.rounds, re.compile(words.only))
+        results = measure(tools, Images(work), work, words.rounds, re.compile(words.only))
     finally:
         for tool in tools:
             tool.clean()

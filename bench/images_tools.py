@@ -19,7 +19,7 @@ from pathlib import Path
 
 BASE = "localhost/bench-busybox"
 BUILT = "localhost/bench-built"
-EVERYTHING = ("load", "save", "build", "push and pull")
+EVERYTHING = ("load and save", "build", "push and pull")
 CHANGES = ("ENV PATH=/bin", 'CMD ["sh"]')
 
 
@@ -29,9 +29,11 @@ class Tool:
     name = ""
     can: tuple[str, ...] = EVERYTHING
 
-    def __init__(self, command: Sequence[str], network: tuple[str, ...], work: Path) -> None:
-        self.command, self.network, self.work = tuple(command), network, work
-        self._pushed = ""
+    def __init__(
+        self, command: Sequence[str], network: tuple[str, ...], work: Path, skopeo: Sequence[str] = ()
+    ) -> None:
+        self.command, self.network, self.work, self.skopeo = tuple(command), network, work, tuple(skopeo)
+        self._left: set[str] = {BUILT, BASE}
 
     def run(self, *words: str, quiet: bool = False, cwd: Path | None = None) -> float:
         """Run one command to its end; seconds it took. quiet: its failure is nothing."""
@@ -60,21 +62,10 @@ class Tool:
         changes = [word for change in CHANGES for word in ("--change", change)]
         self.run("import", *changes, str(base), BASE)
 
-    def has(self, image: str) -> bool:
-        """Whether the image is in the store."""
-        try:
-            self.run("image", "inspect", image, quiet=False)
-        except subprocess.CalledProcessError:
-            return False
-        return True
-
     def load(self, archive: Path) -> float:
         """The image of an archive into the store."""
+        self._left.add(f"localhost/bench-images:{archive.stem.rpartition('-')[2]}")
         return self.run("load", "-q", "-i", str(archive))
-
-    def forget(self, image: str) -> None:
-        """Out of the store, layers and all."""
-        self.run("rmi", "-f", image, quiet=True)
 
     def save(self, image: str, target: Path) -> float:
         """To a docker-archive."""
@@ -85,21 +76,20 @@ class Tool:
         return self.run("build", "-q", "-t", BUILT, str(context))
 
     def push(self, image: str, archive: Path, target: str) -> float:
-        """To a registry, under a new name. archive: the same image for those without a store."""
-        self._pushed = target
+        """To a registry. archive: the same image for those without a store."""
+        self._left.add(target)
         self.run("tag", image, target)
         return self.run("push", "-q", target)
 
-    def pull(self) -> float:
-        """What was pushed, into a store without it."""
-        self.forget(self._pushed)
-        return self.run("pull", "-q", self._pushed)
+    def pull(self, image: str) -> float:
+        """From a registry into the store."""
+        self._left.add(image)
+        return self.run("pull", "-q", image)
 
     def clean(self) -> None:
         """Leave nothing."""
-        for image in (self._pushed, BUILT, BASE, "localhost/bench-images:latest"):
-            if image:
-                self.forget(image)
+        for image in self._left:
+            self.run("rmi", "-f", image, quiet=True)
 
 
 class Docker(Tool):
@@ -121,12 +111,11 @@ class Podman(Tool):
         return self.run("build", "-q", "--layers", *self.LIMITS, "-t", BUILT, str(context))
 
     def push(self, image: str, archive: Path, target: str) -> float:
-        self._pushed = target
         return self.run("push", "-q", "--tls-verify=false", image, target)
 
-    def pull(self) -> float:
-        self.forget(self._pushed)
-        return self.run("pull", "-q", "--tls-verify=false", self._pushed)
+    def pull(self, image: str) -> float:
+        self._left.add(image)
+        return self.run("pull", "-q", "--tls-verify=false", image)
 
 
 class Buildah(Podman):
@@ -151,61 +140,34 @@ class Skopeo(Tool):
     def prepare(self, base: Path) -> None:
         pass
 
-    def has(self, image: str) -> bool:
-        return True
-
-    def forget(self, image: str) -> None:
-        pass
+    def load(self, archive: Path) -> float:
+        return 0.0
 
     def push(self, image: str, archive: Path, target: str) -> float:
-        self._pushed = target
-        return self.run(
-            "copy", "-q", "--dest-tls-verify=false", f"docker-archive:{archive}", f"docker://{target}"
-        )
+        source, there = f"docker-archive:{archive}", f"docker://{target}"
+        return self.run("copy", "-q", "--dest-tls-verify=false", source, there)
 
-    def pull(self) -> float:
-        with tempfile.TemporaryDirectory(dir=self.work) as place:
-            return self.run(
-                "copy", "-q", "--src-tls-verify=false", f"docker://{self._pushed}", f"oci:{place}/out"
-            )
+    def pull(self, image: str) -> float:
+        place = tempfile.mkdtemp(dir=self.work)
+        return self.run("copy", "-q", "--src-tls-verify=false", f"docker://{image}", f"oci:{place}/out")
 
     def clean(self) -> None:
         pass
 
 
 class Own(Tool):
-    """Ours: builds, pushes and pulls by a Compose file; a fresh store is a fresh directory."""
+    """Ours: builds, pushes and pulls by a Compose file; the store is a directory of its own."""
 
     name = "pycompose"
 
-    def __init__(self, command: Sequence[str], network: tuple[str, ...], work: Path) -> None:
-        super().__init__((*network, *command), network, work)
-        self._base: Path | None = None
+    def __init__(
+        self, command: Sequence[str], network: tuple[str, ...], work: Path, skopeo: Sequence[str] = ()
+    ) -> None:
+        super().__init__((*network, *command), network, work, skopeo)
         self._data, self._run = work / "own-data", work / "own-run"
 
     def environment(self) -> dict[str, str]:
         return {**os.environ, "PYCOMPOSE_DATA": str(self._data), "PYCOMPOSE_RUN": str(self._run)}
-
-    def prepare(self, base: Path) -> None:
-        self._base = base
-        super().prepare(base)
-
-    def has(self, image: str) -> bool:
-        listed = subprocess.run(
-            [*self.command, "images", "--all", "--format", "json"],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=self.environment(),
-            cwd=self.work,
-        )
-        return image.partition(":")[0] in listed.stdout
-
-    def forget(self, image: str) -> None:
-        """The whole store, so that no layer is left."""
-        shutil.rmtree(self._data, ignore_errors=True)
-        if self._base is not None:
-            super().prepare(self._base)
 
     def save(self, image: str, target: Path) -> float:
         return self.run("save", "-q", "-o", str(target), image)
@@ -215,13 +177,12 @@ class Own(Tool):
         return self._compose(context, service, "build", "-q")
 
     def push(self, image: str, archive: Path, target: str) -> float:
-        self._pushed = target
         service = {"image": target, "build": {"dockerfile_inline": f"FROM {image}\n"}}
         self._compose(self.work, service, "build", "-q")
         return self._compose(self.work, service, "push", "-q")
 
-    def pull(self) -> float:
-        return self._compose(self.work, {"image": self._pushed}, "pull", "-q", "--policy", "always")
+    def pull(self, image: str) -> float:
+        return self._compose(self.work, {"image": image}, "pull", "-q", "--policy", "always")
 
     def _compose(self, place: Path, service: dict[str, object], *words: str) -> float:
         (file := place / "compose.yaml").write_text(json.dumps({"services": {"bench": service}}))

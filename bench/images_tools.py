@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 BASE = "localhost/bench-busybox"
@@ -90,14 +90,11 @@ class Tool:
         """Leave nothing."""
         for image in self._left:
             self.run("rmi", "-f", image, quiet=True)
+        self.run("image", "prune", "-f", quiet=True)
 
 
 class Docker(Tool):
     name = "docker"
-
-    def clean(self) -> None:
-        super().clean()
-        self.run("image", "prune", "-f", quiet=True)
 
 
 class Podman(Tool):
@@ -184,7 +181,7 @@ class Own(Tool):
     def pull(self, image: str) -> float:
         return self._compose(self.work, {"image": image}, "pull", "-q", "--policy", "always")
 
-    def _compose(self, place: Path, service: dict[str, object], *words: str) -> float:
+    def _compose(self, place: Path, service: Mapping[str, object], *words: str) -> float:
         (file := place / "compose.yaml").write_text(json.dumps({"services": {"bench": service}}))
         try:
             return self.run("-f", str(file), *words, cwd=place)

@@ -54,4 +54,6 @@ def check(store: Store, spec: BuildSpec) -> tuple[str, bool]:
             ignore=ignore_rules(home, "" if spec.dockerfile_text else spec.dockerfile),
             base=base,
         )
-        return shown(report, text, path), report.clean()
+        local = str(home) == spec.context and not spec.dockerfile_text
+        place = stages.default_dockerfile(spec.context, path) if local else path
+        return shown(report, text, place), report.clean()

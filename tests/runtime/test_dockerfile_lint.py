@@ -153,7 +153,7 @@ def test_the_text_of_a_report_is_dockers() -> None:
 def test_a_clean_file_and_a_broken_one_as_text() -> None:
     assert shown(lint("FROM a\n"), "FROM a\n", "D") == "Check complete, no warnings found.\n"
     said = shown(lint("FRM a\n"), "FRM a\n", "D").splitlines()
-    assert said[1:3] == ["ERROR: Dockerfile:1: unknown instruction 'FRM'", "D:1"]
+    assert said[:2] == ["ERROR: Dockerfile:1: unknown instruction 'FRM'", "D:1"]
     assert said[-1] == "hint: did you mean FROM?"
 
 

@@ -37,13 +37,15 @@ def _lines(report: Report, text: list[str], path: str) -> Iterator[str]:
         yield from ("", f"WARNING: {finding.rule}{url}", finding.message)
         yield from _source(text, path, finding.line, finding.end)
     if report.error is not None:
-        yield from _error(report.error, text, path)
+        yield from _error(report.error, text, path, alone=not report.findings)
     elif report.violation():
         yield from ("", f"ERROR: {report.violation()}")
 
 
-def _error(error: ImageError, text: list[str], path: str) -> Iterator[str]:
-    yield from ("", f"ERROR: {error.message}")
+def _error(error: ImageError, text: list[str], path: str, *, alone: bool) -> Iterator[str]:
+    if not alone:
+        yield ""
+    yield f"ERROR: {error.message}"
     if isinstance(error, DockerfileInvalid) and error.line:
         yield from _source(text, path, error.line, error.line)
     if error.hint:

@@ -95,6 +95,8 @@ class _Builds:
 
     def all(self, chosen: Sequence[Service]) -> dict[str, Image]:
         """Every image; ``chosen`` in such an order that none needs a later one."""
+        from runtime.build.crew import patiently
+
         with ThreadPoolExecutor(self.flags.parallel or len(chosen), thread_name_prefix="build") as pool:
             try:
                 for service in chosen:
@@ -102,7 +104,7 @@ class _Builds:
                 return {name: future.result() for name, future in self._images.items()}
             except BaseException:
                 self.halt.set()
-                pool.shutdown(cancel_futures=True)
+                patiently(lambda: pool.shutdown(cancel_futures=True))
                 self._raise_first()
                 raise
 

@@ -88,7 +88,7 @@ def _in_turn(events: Events, halt: Halt) -> Events:
     def tell(event: Progress) -> None:
         with lock:
             events(event)
-        if event.kind == "layer":  # in the middle of a download, which knows nothing of the order
+        if event.kind in ("layer", "image"):  # in the middle of a download, which knows nothing of the order
             halt.check()
 
     return tell
@@ -138,7 +138,8 @@ class _Build:
             self.store.index.touch_steps(desk.cache.used)
             caches.export(image, desk.cache.used)
         for warning in warnings:
-            self.events(Progress(kind="note", text=f"WARN: {warning}"))
+            head = f"[{self.spec.name}] " if self.spec.name else ""
+            self.events(Progress(kind="note", text=f"{head}WARN: {warning}"))
         return image
 
     def _text(self) -> str:

@@ -52,7 +52,7 @@ class Crew:
             self._join()
         except BaseException:
             self._halt.set()
-            self._join()
+            patiently(self._join)
             raise
         if self._errors:
             raise next((e for e in self._errors if not isinstance(e, Halted)), self._errors[0])
@@ -70,3 +70,12 @@ class Crew:
             self._results[number].set_exception(error)
         else:
             self._results[number].set_result(state)
+
+
+def patiently(wait: Callable[[], None]) -> None:
+    """Wait to the end although Ctrl-C is pressed again: what was begun must be taken back first."""
+    while True:
+        try:
+            return wait()
+        except KeyboardInterrupt:
+            continue

@@ -7,6 +7,7 @@ Not here:  what is put there (mounts, agents).
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -31,15 +32,35 @@ def directory(wanted: str, held: ExitStack) -> Path:
             continue
         if filesystem(home.stat().st_dev) in ("tmpfs", "ramfs"):
             _sweep(home)
-            made = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=home))
-            held.callback(shutil.rmtree, made, ignore_errors=True)
-            made.chmod(0o711)
-            return made
+            return _make(home, held)
     raise BuildFailed("secrets need a directory in memory", hint="mount a tmpfs at /run or /dev/shm")
 
 
+def _make(home: Path, held: ExitStack) -> Path:
+    """A directory that is locked as long as we live."""
+    while True:
+        made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=home))
+        lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if made.exists():  # else another build has swept it in between
+            held.callback(os.close, lock)
+            held.callback(shutil.rmtree, made, ignore_errors=True)
+            made.chmod(0o711)
+            return made
+        os.close(lock)
+
+
 def _sweep(home: Path) -> None:
+    """Remove what nobody holds."""
     for left in home.glob(f"{PREFIX}*"):
-        pid = left.name.removeprefix(PREFIX).partition("-")[0]
-        if not Path(f"/proc/{pid}").exists():
+        try:
+            lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(left, ignore_errors=True)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(lock)

@@ -18,8 +18,15 @@ from build_bench import bench, text, tree
 
 from runtime.build import Secret
 from runtime.errors import BuildFailed
+from runtime.kernel.mounts import mount
 
 pytestmark = pytest.mark.root
+
+
+def own_memory() -> None:
+    """Directories in memory that no other build uses; gone with the namespace of the test."""
+    for place in ("/run", "/dev/shm"):
+        mount("tmpfs", Path(place), "tmpfs")
 
 
 def volatile() -> list[str]:
@@ -27,6 +34,7 @@ def volatile() -> list[str]:
 
 
 def test_secrets_are_in_memory_and_leave_nothing(scratch: Path, busybox_root: Path) -> None:
+    own_memory()
     b = bench(scratch, busybox_root)
     (scratch / "file").write_text("from file")
     image = b.build(
@@ -87,6 +95,7 @@ def program(name: str, root: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["agent", "key"])
 def test_a_run_reaches_the_ssh_agent(scratch: Path, busybox_root: Path, kind: str) -> None:
+    own_memory()
     b = bench(scratch, busybox_root)
     program("ssh-add", b.context / "tools")
     with agent(scratch) as (where, key):
@@ -125,6 +134,7 @@ def agents() -> int:
 
 
 def test_an_agent_of_our_own_ends_with_a_killed_build(scratch: Path, busybox_root: Path) -> None:
+    own_memory()
     b = bench(scratch, busybox_root)
     key = scratch / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
@@ -242,6 +252,7 @@ build(Store(Path(sys.argv[1])), spec, events=lambda e: print(e.text, flush=True)
 
 
 def test_a_killed_build_leaves_no_secret(scratch: Path, busybox_root: Path) -> None:
+    own_memory()
     b = bench(scratch, busybox_root)
     command = [sys.executable, "-c", KILLED, str(b.store.root), str(scratch)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:

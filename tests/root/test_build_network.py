@@ -70,8 +70,8 @@ def test_a_killed_build_takes_its_container_along_and_is_swept_by_the_next(
     command = [sys.executable, "-c", BUILD, str(store.root), str(scratch)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
-        while "begun" not in child.stdout.readline():
-            pass
+        while "begun" not in (line := child.stdout.readline()):
+            assert line, "it ended too early"
         child.kill()
     for _ in range(100):
         if "sleep 1000" not in running():

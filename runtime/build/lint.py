@@ -7,6 +7,7 @@ Not here:  the rules (image.dockerfile.lint).
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 
 from runtime.build import stages
@@ -55,5 +56,5 @@ def check(store: Store, spec: BuildSpec) -> tuple[str, bool]:
             base=base,
         )
         local = str(home) == spec.context and not spec.dockerfile_text
-        place = stages.default_dockerfile(spec.context, path) if local else path
+        place = os.path.normpath(home / path) if local else path
         return shown(report, text, place), report.clean()

@@ -7,6 +7,7 @@ Not here:  single stages: ``parse``, ``interpolate``, ``validate``, ``long``, ``
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,10 @@ class Assembler:
         """Read ``paths`` in order, the later over the earlier."""
         tree = Map()
         documents = [(document, path) for path in paths for document in self._documents(path)]
+        if not documents and not self._notes.problems.errors:
+            hint = "a Compose file begins with 'services:'"
+            where = Where(files.shown(paths[0], self._cwd))
+            raise FileInvalid("the file is empty", hint=hint, where=where)
         if not self._chain:
             self._name([document for document, _ in documents])
         for document, path in documents:
@@ -70,11 +75,12 @@ class Assembler:
         """``COMPOSE_PROJECT_NAME`` can be used in every file, wherever the name comes from."""
         if self._scope.environment.get("COMPOSE_PROJECT_NAME"):
             return
-        names = [written for one in documents if isinstance(written := one.get("name"), str) and written]
-        try:
-            name = substitute(names[-1], Plain(self._scope.environment)) if names else ""
-        except BadSyntax:
-            name = ""  # told where the name is read
+        name = ""
+        for one in documents:
+            if isinstance(written := one.get("name"), str) and written:
+                with contextlib.suppress(BadSyntax):  # told where the name is read
+                    name = substitute(written, Plain(self._scope.environment))
+                    one["name"] = name if "COMPOSE_PROJECT_NAME" in written else written
         name = name or files.normal_name(Path(self._directory).name)
         self._scope.environment = {**self._scope.environment, "COMPOSE_PROJECT_NAME": name}
 
@@ -91,8 +97,7 @@ class Assembler:
         documents = parse(self._reader.read(path, name), name)
         found = [one for one in documents if one is not None]
         if not any(found):
-            hint = "a Compose file begins with 'services:'"
-            raise FileInvalid("the file is empty", hint=hint, where=Where(name))
+            return []
         if len(found) < len(documents):
             number = documents.index(None) + 1
             raise FileInvalid(

@@ -63,15 +63,17 @@ def validate(tree: Map) -> tuple[list[Finding], list[Finding]]:
     for error in _leaves(_validator().iter_errors(plain(tree))):
         if error.kind.name == "uniqueItems" and list(error.instance_path)[-1] in _ONCE:
             continue
-        later = error.kind.name == "required" or (_is_null(error) and len(list(error.instance_path)) > 2)
+        later = error.kind.name == "required" or _is_null(error)
         into = missing if later else wrong
         into += _explain(error, tree)
     return wrong, missing
 
 
 def _is_null(error: Any) -> bool:
-    """Whether an attribute is empty: laid over another file it changes nothing."""
-    return error.instance is None and error.kind.name in ("type", "anyOf")
+    """Whether a service or an attribute is empty: laid over another file it changes nothing."""
+    path = list(error.instance_path)
+    deep = len(path) > 2 or (len(path) == 2 and path[0] == "services")
+    return deep and error.instance is None and error.kind.name in ("type", "anyOf")
 
 
 def _leaves(errors: Any) -> Iterator[Any]:

@@ -269,3 +269,18 @@ def test_a_circle_is_an_error_without_an_order(tmp_path: Path) -> None:
     (tmp_path / "compose.yaml").write_text(text)
     with pytest.raises(ComposeError, match="in a circle: a -> b -> a"):
         load(LoadRequest(cwd=str(tmp_path)), store=tmp_path / "store", order=False)
+
+
+def test_an_empty_service_or_file_overrides_nothing(place: Place) -> None:
+    place.write("compose.yaml", "services: {web: {image: x}}\n")
+    place.write("compose.override.yaml", "services: {web: }\n")
+    assert place.load().project.services["web"].image == "x"
+    place.write("compose.override.yaml", "# nothing yet\n")
+    assert place.load().project.services["web"].image == "x"
+
+
+def test_the_project_name_can_be_used_in_itself_and_elsewhere(place: Place) -> None:
+    text = "name: '${COMPOSE_PROJECT_NAME:-shop}-x'\nservices: {web: {image: $COMPOSE_PROJECT_NAME}}\n"
+    place.write("compose.yaml", text)
+    loaded = place.load()
+    assert (loaded.project.name, loaded.project.services["web"].image) == ("shop-x", "shop-x")

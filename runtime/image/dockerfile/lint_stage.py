@@ -30,21 +30,26 @@ _ONLY_ONCE = ("CMD", "ENTRYPOINT", "HEALTHCHECK")
 _REMOTE = ("http://", "https://")
 
 
-class Noting(dict[str, str]):
+class Noting(Mapping[str, str]):
     """Variables that remember, in order, who was asked for: ``known`` and ``unknown`` names."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
-        super().__init__(values)
+        self._values = values
         self.known: set[str] = set()
         self.unknown: dict[str, None] = {}
 
-    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
-        """As of any mapping."""
-        if name in self:
+    def __getitem__(self, name: str) -> str:
+        if name in self._values:
             self.known.add(name)
         else:
             self.unknown[name] = None
-        return super().get(name, default)
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from runtime.build.copy import Layer, Wish, copy
 from runtime.build.facts import Facts
 from runtime.build.sources import Lot
 from runtime.build.state import State
+from runtime.build.words import printable
 from runtime.image.dockerfile.errors import DockerfileInvalid
 from runtime.image.dockerfile.instruction import Instruction
 from runtime.image.view import View
@@ -37,7 +38,7 @@ def step(stage: StageBuild, state: State, instruction: Instruction) -> None:
     wish = _wish(stage, state, instruction, owners=any(lot.owners for lot in lots))
     parents = directories(view, target) if linked else {}
     facts = Facts(
-        text=instruction.text(),
+        text=printable(instruction.text()),
         layers=() if linked else tuple(state.layers),
         parts={
             "name": instruction.name, "the destination": target, "--chown": wish.owner, "--chmod": wish.mode,

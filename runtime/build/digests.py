@@ -72,14 +72,14 @@ class Digests:
                 else hashlib.sha256(data.read(_SMALL + 1))
             ).hexdigest()
             same = _stat(os.fstat(data.fileno())) == _stat(before)
-        if same and self._is_local(device):
+        if same and self._is_local(device, path):
             self._known[directory][name] = self._seen[directory][name] = [*_stat(before), now, digest]
             self._changed.add(directory)
         return digest
 
-    def _is_local(self, device: int) -> bool:
+    def _is_local(self, device: int, path: str) -> bool:
         if device not in self._trusted:
-            self._trusted[device] = filesystem(device) in LOCAL
+            self._trusted[device] = filesystem(device, path) in LOCAL
         return self._trusted[device]
 
     def keep(self) -> None:
@@ -112,11 +112,18 @@ def fresh(entry: Entry, info: os.stat_result) -> bool:
     return bool(device == info.st_dev and taken > ctime + tick)
 
 
-def filesystem(device: int, table: Path = Path("/proc/self/mountinfo")) -> str:
-    """The type of the mounted file system ``device`` (st_dev), "" when it cannot be told. Source: proc(5)."""
-    wanted = f"{os.major(device)}:{os.minor(device)}"
+def filesystem(device: int, path: str, table: Path = Path("/proc/self/mountinfo")) -> str:
+    """The type of the mounted file system ``device`` (st_dev) that has ``path``, "" when it cannot be told.
+
+    btrfs gives every subvolume a device of its own, which stands in no table: then the mount point counts.
+    Source: proc(5).
+    """
+    wanted, best, kind = f"{os.major(device)}:{os.minor(device)}", "", ""
     for line in table.read_text("utf-8", "surrogateescape").splitlines():
         fields = line.split(" ")
+        point, here = fields[4].rstrip("/"), fields[fields.index("-") + 1]
         if fields[2] == wanted:
-            return fields[fields.index("-") + 1]
-    return ""
+            return here
+        if len(point) >= len(best) and (path + "/").startswith(point + "/"):
+            best, kind = point, here
+    return kind

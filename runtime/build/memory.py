@@ -30,7 +30,7 @@ def directory(wanted: str, held: ExitStack) -> Path:
         home = Path(text or "/nonexistent")
         if len(text) > _SHORT or not home.is_dir() or not os.access(home, os.W_OK):
             continue
-        if filesystem(home.stat().st_dev) in ("tmpfs", "ramfs"):
+        if filesystem(home.stat().st_dev, text) in ("tmpfs", "ramfs"):
             _sweep(home)
             return _make(home, held)
     raise BuildFailed("secrets need a directory in memory", hint="mount a tmpfs at /run or /dev/shm")

@@ -22,7 +22,7 @@ from runtime.build.facts import Facts
 from runtime.build.run import Command, Connect, Tail, run
 from runtime.build.spec import BuildSpec
 from runtime.build.state import State
-from runtime.build.words import run_argv, script_mount
+from runtime.build.words import printable, run_argv, script_mount
 from runtime.errors import BuildFailed, ImageError, RuntimeFailure
 from runtime.image.dockerfile.instruction import Instruction
 from runtime.image.progress import Progress
@@ -99,7 +99,7 @@ def step(stage: StageBuild, state: State, instruction: Instruction) -> None:
     """Carry out one RUN. Raises BuildFailed, DockerfileInvalid."""
     asked = _asked(stage, state, instruction)
     facts = Facts(
-        text=instruction.text(),
+        text=printable(instruction.text()),
         layers=tuple(state.layers),
         parts={
             "name": "RUN", "the command": asked.argv, "the here-document": asked.script,

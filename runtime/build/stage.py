@@ -25,7 +25,7 @@ from runtime.build.spec import BuildSpec
 from runtime.build.stages import Stage
 from runtime.build.state import State, apply
 from runtime.build.times import iso
-from runtime.build.words import file_text, history, short
+from runtime.build.words import file_text, history, printable, short
 from runtime.errors import BuildFailed, ImageError
 from runtime.image.dockerfile.errors import DockerfileInvalid
 from runtime.image.dockerfile.instruction import Instruction
@@ -266,7 +266,7 @@ class StageBuild:
             Layer(diff, view).directory(path, owner)
 
         parts = {"name": "WORKDIR", "path": path, "owner": owner}
-        facts = Facts(text=instruction.text(), layers=tuple(state.layers), parts=parts)
+        facts = Facts(text=printable(instruction.text()), layers=tuple(state.layers), parts=parts)
         self.layer(state, facts, make)
 
     def owner(self, state: State, text: str, what: str) -> tuple[int, int]:

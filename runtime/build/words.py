@@ -48,8 +48,13 @@ def script_mount(home: Path, text: str) -> Mount:
 
 def short(text: str, size: int = 72) -> str:
     """One line of at most ``size`` characters, for people."""
-    line = " ".join(text.split())
+    line = " ".join(printable(text).split())
     return line if len(line) <= size else line[: size - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """``text`` without bytes that are not UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def history(state: State, instruction: Instruction) -> str:

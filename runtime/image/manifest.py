@@ -346,9 +346,8 @@ def write_config(config: ImageConfig, layer_ids: Sequence[str]) -> bytes:
         "history": [_write_history(line) for line in config.history],
     }
     kept = {key: item for key, item in value.items() if item or key in ("config", "rootfs")}
-    return json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
-        "utf-8", "surrogateescape"
-    )
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").encode()  # JSON has no other bytes
 
 
 def _write_health(check: HealthCheck | None) -> dict[str, Any]:

@@ -182,6 +182,16 @@ def test_a_damaged_memory_is_made_anew(scratch: Path, busybox_root: Path) -> Non
     assert b.steps() == ["CACHED"]
 
 
+def test_names_and_words_that_are_no_utf8(scratch: Path, busybox_root: Path) -> None:
+    b = bench(scratch, busybox_root)
+    (b.context / os.fsdecode(b"caf\xe9")).write_text("1")
+    file = os.fsdecode(b"FROM busybox\nCOPY caf* /d/\nRUN echo \xe9 | od -An -tx1\n")
+    b.build(file)
+    assert b.said() == [" e9 0a"]
+    b.build(file)
+    assert b.steps() == ["CACHED", "CACHED"]
+
+
 def test_files_are_read_once_unless_they_changed(scratch: Path) -> None:
     path = scratch / "file"
     path.write_text("one")

@@ -104,8 +104,10 @@ class Cache:
         self._say(step, "Running", why)
         with self._lock:
             self._count += 1
-            directory = self._room / f"diff-{self._count}"
+            home = self._room / f"step-{self._count}"  # of its own: two steps may make the same layer at once
+        directory = home / "diff"
         try:
+            home.mkdir(mode=0o711)
             make(directory)
             self._halt.check()
             if self._epoch is not None:

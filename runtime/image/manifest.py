@@ -347,7 +347,7 @@ def write_config(config: ImageConfig, layer_ids: Sequence[str]) -> bytes:
     }
     kept = {key: item for key, item in value.items() if item or key in ("config", "rootfs")}
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").encode()  # JSON has no other bytes
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").encode()
 
 
 def _write_health(check: HealthCheck | None) -> dict[str, Any]:

@@ -93,6 +93,14 @@ def test_stages_that_do_not_need_each_other_run_at_once(scratch: Path, busybox_r
     assert not any("unused" in event.id for event in b.heard)
 
 
+def test_stages_may_make_the_same_layer_at_once(scratch: Path, busybox_root: Path) -> None:
+    b = bench(scratch, busybox_root)
+    for turn in range(5):
+        stages = "".join(f"FROM busybox AS s{n}\nRUN : {turn} {n}\n" for n in range(6))
+        last = "".join(f"COPY --from=s{n} /etc/group /g{n}\n" for n in range(6))
+        assert text(b.build(f"{stages}FROM scratch\n{last}"), "/g5").startswith("root:")
+
+
 def test_a_stage_that_fails_stops_the_others(scratch: Path, busybox_root: Path) -> None:
     b = bench(scratch, busybox_root)
     file = (

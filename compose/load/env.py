@@ -70,6 +70,8 @@ def _read_all(
     for index, entry in enumerate(entries):
         place = (entries.at[index] if hasattr(entries, "at") else None) or where
         details = entry if isinstance(entry, Map) else {"path": entry, "required": True}
+        if not isinstance(details.get("path"), str):
+            continue  # told when the file was held against the schema
         if not reader.exists(details["path"]):
             if details.get("required", True):
                 file = shown(details["path"], cwd)

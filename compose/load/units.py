@@ -22,14 +22,14 @@ _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h|d|w)")
 
 def size(value: str | int | float) -> int:
     """Bytes of ``512m``, ``1.5gb``, ``1024``; units are powers of 1024; -1 stays -1."""
-    if isinstance(value, int | float):
-        return int(value)
     if value == "-1":
         return -1
-    match = _SIZE.match(value)
-    if match is None:
+    if isinstance(value, int | float):
+        found = int(value)
+    elif match := _SIZE.match(value):
+        found = int(Decimal(match[1]) * 1024 ** _POWER[(match[2] or "").lower()])
+    else:
         raise ValueError(f"'{value}' is not a size such as '512m' or '1.5gb'")
-    found = int(Decimal(match[1]) * 1024 ** _POWER[(match[2] or "").lower()])
     if found > _LARGEST:
         raise ValueError(f"'{value}' is larger than any memory")
     return found

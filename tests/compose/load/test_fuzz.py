@@ -142,3 +142,22 @@ def test_random_bytes_give_an_error(seed: int, tmp_path: Path) -> None:
         data = chance.randbytes(chance.randint(1, 200))
         with pytest.raises(ComposeError):
             load(LoadRequest(files=("-",), cwd=str(tmp_path)), stdin=data, store=Path("/dev/null/none"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "services: {a: {image: x, env_file: [{path: null, required: !reset 'false'}]}}",
+        "services: {a: {image: x, mem_limit: 1000000000000000000000000000000}}",
+        "services: {a: {image: x, devices: [null], extra_hosts: [null], ports: [{target: null}]}}",
+        "services: {a: {image: x, depends_on: !override {b: !reset null}, mem_swappiness: -0.0}}",
+        "services: {a: {image: x, post_start: [null], build: {additional_contexts: !reset {}}}}",
+        "include: [{}]\nservices: {a: {image: x}}",
+        "services: {a: {image: x, env_file: '" + "a" * 300 + "'}}",
+        "a: 'b\u2028\n\t: c",
+    ],
+)
+def test_what_once_was_a_traceback_is_an_error(text: str, tmp_path: Path) -> None:
+    request = LoadRequest(files=("-",), cwd=str(tmp_path), environment={"HOME": "/h"})
+    with contextlib.suppress(ComposeError):
+        load(request, stdin=text.encode(), store=Path("/dev/null/none"))

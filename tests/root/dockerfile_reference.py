@@ -15,6 +15,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,11 @@ class Docker:
         )
 
     def outcome(self, name: str) -> dict[str, Any]:
-        """``error``, or ``files`` and ``config``, as an expectation has them."""
-        case = corpus.read(name)
+        """``error``, or ``files`` and ``config``, as the expectation of a case has them."""
+        return self.made(corpus.read(name))
+
+    def made(self, case: Mapping[str, str]) -> dict[str, Any]:
+        """The same of a case that is in no file."""
         with tempfile.TemporaryDirectory(dir=self._work) as place:
             context, answer = Path(place, "context"), Path(place, "root.tar")
             context.mkdir()

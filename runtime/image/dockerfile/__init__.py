@@ -1,1 +1,1 @@
-"""The language of Dockerfiles, pure: instructions (parse), words (words), .dockerignore (ignore)."""
+"""The language of Dockerfiles, pure: parse (lines, flags, instruction, check), words (glob), ignore, lint (rules)."""

@@ -39,6 +39,7 @@ _BREAKS = 1000  # however often a download gets on
 _GETS_ON = 1 << 16  # bytes that make up for a break
 _WHILE, _TRICKLE = 30.0, 1 << 13  # fewer bytes than that in so many seconds are no progress
 _CHUNK = 1 << 18
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _ALGORITHMS = ("sha256", "sha512")
 _STARTS_AT = re.compile(r"bytes (\d+)-")
 Result = TypeVar("Result")
@@ -110,7 +111,8 @@ class Registry:
             if response.status in (405, 501):
                 return "", ""
             self.check(response, f"manifest {word}")
-            return response.headers.get("docker-content-digest", ""), _media_type(response)
+            told = response.headers.get("docker-content-digest", "")
+            return (told if _DIGEST.fullmatch(told) else ""), _media_type(response)
 
         return self._or_nearest(lambda: self.ask("HEAD", f"manifests/{word}", use, {"Accept": ACCEPT}))
 

@@ -155,6 +155,21 @@ def test_one_bad_layer_leaves_none_of_the_image(server: Content, store: Store) -
     assert not store.images()
 
 
+def test_a_digest_that_is_none_is_not_asked_for(server: Content, store: Store) -> None:
+    server.add("1", LAYER)
+    server.faults["/v2/x/manifests/1"] = [(200, {"Docker-Content-Digest": "../../../secret"})]
+    pull(store, server)
+    assert not any("secret" in path for _, path, _ in server.seen)
+
+
+def test_a_page_instead_of_a_manifest_is_refused(server: Content, store: Store) -> None:
+    page = b"<html>please log in to the hotel's network</html>"
+    server.manifests["1"] = server.manifests[digest(page)] = ("text/html", page)
+    with pytest.raises(InvalidImage, match="is not JSON"):
+        pull(store, server)
+    assert nothing_left(store)
+
+
 # --- redirects
 
 

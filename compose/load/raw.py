@@ -30,16 +30,21 @@ def model(request: files.LoadRequest, reader: files.Reader) -> dict[str, Any]:
     scope, notes = Scope(dict(source.environment)), Notes(omit=request.omit)
     notes.root = source.directory if "path-resolution" in request.omit else ""
     tree = Assembler(reader, scope, source.directory, request.cwd, notes).project(source.files)
+    services = tree.get("services")
+    for name, entry in services.items() if isinstance(services, Map) else ():
+        if entry is None:
+            message = f"'services.{name}' is empty; it has to be a mapping"
+            notes.problems.add(message, ("services", name), services.at.get(name))
     notes.problems.check()
     result: dict[str, Any] = plain(tree)
     normal = "normalize" not in request.omit
     name = resolve.name_of(source, tree)
     result["name"] = name if normal or not tree.get("name") else source.name or tree["name"]
-    services: dict[str, Any] = result.get("services") or {}
-    for entry in services.values():
+    plain_services: dict[str, Any] = result.get("services") or {}
+    for entry in plain_services.values():
         _defaults(entry, (notes.root and ".") or source.directory)
     if normal:
-        _normalize(result, services)
+        _normalize(result, plain_services)
     ordered: dict[str, Any] = _sorted(result)
     return ordered
 

@@ -10,6 +10,7 @@ import pytest
 from corpus_cases import ROOT, cases, environment, request
 from test_corpus import ORACLE, comparable, reference
 
+from compose.errors import ComposeError
 from compose.load import raw, resolve
 from compose.load.canonical import printed
 from compose.load.request import STAGES, LoadRequest, Reader
@@ -53,6 +54,14 @@ def test_without_interpolation_variables_stay(tmp_path: Path) -> None:
     wanted = LoadRequest(cwd=str(tmp_path), omit=("interpolate",), environment={"TAG": "1"})
     service = raw.model(wanted, Reader())["services"]["web"]
     assert (service["image"], service["ports"]) == ("x:$TAG", ["${P:-80}:80"])
+
+
+def test_an_empty_service_is_an_error_without_interpolation(tmp_path: Path) -> None:
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text("services: {web: }\n")
+    wanted = LoadRequest(files=("a.yaml", "b.yaml"), cwd=str(tmp_path), omit=("interpolate",))
+    with pytest.raises(ComposeError, match=r"'services\.web' is empty"):
+        raw.model(wanted, Reader())
 
 
 def test_without_normalization_nothing_is_filled_in(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from compose.load.interpolate import Scope
 from compose.load.layers import Assembler
 from compose.load.long import old_external
 from compose.load.notes import Notes
-from compose.load.tree import Map, Seq, plain
+from compose.load.tree import Map, Seq, place, plain
 
 _SECTIONS = ("networks", "volumes", "configs", "secrets")
 
@@ -34,7 +34,7 @@ def model(request: files.LoadRequest, reader: files.Reader) -> dict[str, Any]:
     for name, entry in services.items() if isinstance(services, Map) else ():
         if entry is None:
             message = f"'services.{name}' is empty; it has to be a mapping"
-            notes.problems.add(message, ("services", name), services.at.get(name))
+            notes.problems.add(message, ("services", name), place(tree, ("services", name)))
     notes.problems.check()
     result: dict[str, Any] = plain(tree)
     normal = "normalize" not in request.omit

@@ -13,7 +13,7 @@ def run(
     action: Annotated[str, Argument("prune")],
     *,
     all: Annotated[
-        bool, Option("-a", "--all", help="Remove all unused build cache, also what the budget would keep")
+        bool, Option("-a", "--all", help="Remove all unused build cache, and downloaded packages")
     ] = False,
     filter: Annotated[
         Texts, Option("--filter", metavar="FILTER", help="until=TIME: only what was not used since")
@@ -45,6 +45,10 @@ def run(
     scope.places.secure()
     store = Store(scope.places.images)
     steps, freed = garbage.trim(store, limit, keep=used_images(scope.places), until=until)
+    if all and until is None:
+        from runtime.image.assemble.fetch import trim
+
+        freed += trim(scope.places.data / "cache" / "debian", 0)
     print(f"Removed steps: {steps}")
     print(f"Total reclaimed space: {humane.size(freed)}")
     return 0

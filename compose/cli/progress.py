@@ -5,7 +5,6 @@ Goes out:  lines on standard error, or JSON lines; the last words of every live 
 Not here:  errors and warnings in full (``report``), logs of containers (``attach``).
 """
 
-import shutil
 import sys
 import threading
 import time
@@ -192,6 +191,8 @@ class Live:
     def _draw(self, *, everything: bool = False) -> None:
         if not self._items:
             return
+        import shutil  # drags in the compressors, which only a terminal has to pay for
+
         columns, rows = shutil.get_terminal_size()
         now = time.monotonic()
         items = self._ordered()

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compose.errors import ComposeError
@@ -118,7 +120,6 @@ class _Builds:
                 raise error
 
     def _one(self, service: Service) -> Image:
-        from netns.network import build_network
         from runtime.build import build
 
         built = {name: self._images[name].result() for name in needs(service) if name in self._images}
@@ -130,7 +131,7 @@ class _Builds:
             image = build(
                 self.store,
                 spec,
-                connect=lambda: build_network(self.places.run),
+                connect=self._network,
                 events=self.events,
                 halt=self.halt,
             )
@@ -140,6 +141,12 @@ class _Builds:
             raise
         self.events(Progress(kind="image", id=name, text="Built"))
         return image
+
+    def _network(self) -> AbstractContextManager[Callable[[Path], None]]:
+        """What plugs the RUNs of one build in; heavy, so it is there only when a RUN needs it."""
+        from netns.network import build_network
+
+        return build_network(self.places.run)
 
 
 def check_all(

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.build import exchange, stages
 from runtime.build.agents import Agents
@@ -27,7 +28,6 @@ from runtime.build.git import Git
 from runtime.build.halt import Halt
 from runtime.build.notes import Notes
 from runtime.build.remote import Downloads
-from runtime.build.run import Connect, Runner
 from runtime.build.running import Shell
 from runtime.build.sources import Sources
 from runtime.build.spec import BuildSpec
@@ -36,7 +36,6 @@ from runtime.build.stages import Stage
 from runtime.build.state import State
 from runtime.build.times import EPOCH, iso, source_date
 from runtime.errors import BuildFailed
-from runtime.image import pull
 from runtime.image.dockerfile.errors import DockerfileInvalid
 from runtime.image.dockerfile.instruction import Dockerfile
 from runtime.image.dockerfile.lint import lint
@@ -46,7 +45,10 @@ from runtime.image.progress import Events, Progress, silent
 from runtime.image.store import Store
 from schemas.frozen import replace
 
-Network = Callable[[], AbstractContextManager[Connect]]
+if TYPE_CHECKING:
+    from runtime.build.run import Connect
+
+Network = Callable[[], AbstractContextManager[Callable[[Path], None]]]
 
 
 def build(
@@ -216,7 +218,10 @@ class _Build:
     def _get(self, reference: str) -> Image:
         if not self.spec.pull and (found := self.store.find(reference)) is not None:
             return found
-        return pull.pull(
+        from runtime.build.run import Runner  # heavy, like pull, and not needed by a build out of the cache
+        from runtime.image.pull import pull
+
+        return pull(
             self.store,
             reference,
             policy=self.spec.pull_policy,

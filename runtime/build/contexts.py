@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,6 @@ from runtime.build import git, remote, unpacking
 from runtime.build.git import Git, Repository
 from runtime.build.remote import Downloads
 from runtime.errors import BuildFailed
-from runtime.image import archive
 from runtime.image.errors import InvalidImage
 from runtime.image.manifest import (
     INDEXES,
@@ -75,6 +73,8 @@ class Contexts:
 
     def _download(self, url: str, place: Path) -> Path:
         """An archive is unpacked; anything else is taken for the Dockerfile."""
+        import shutil
+
         file = self._downloads.file(url)
         place.mkdir(mode=0o755)
         if unpacking.is_archive(str(file), file.lstat()):
@@ -107,7 +107,9 @@ class Contexts:
             **self._manifest(home, copy, wanted),
         }
         (copy / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
-        return archive.load(self._store, copy)[0]
+        from runtime.image.archive import load
+
+        return load(self._store, copy)[0]
 
     def _manifest(self, home: Path, copy: Path, digest: str) -> dict[str, object]:
         """Bring the blobs of one image over; gives the descriptor of its manifest."""
@@ -132,6 +134,8 @@ def _bring(home: Path, copy: Path, digest: str) -> bytes:
         try:
             os.link(source, target)
         except OSError:  # another file system
+            import shutil
+
             shutil.copyfile(source, target)
     return target.read_bytes() if target.stat().st_size < 1 << 22 else b""
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-import shutil
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -175,6 +174,8 @@ def _make_way(item: Item, target: Path) -> None:
 def _copy_data(item: Item, target: Path) -> None:
     """The bytes alone. Small files, which are most, in two system calls."""
     if item.info.st_size > CHUNK:
+        import shutil  # drags in the compressors, and most files are small
+
         shutil.copyfile(item.host, target, follow_symlinks=False)
         return
     with open(item.host, "rb", buffering=0) as source, open(target, "xb", buffering=0) as out:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -210,6 +209,8 @@ class Caches:
 
     def _write(self, home: Path, image: Image) -> None:
         """An OCI layout in place of the one that was there."""
+        import shutil
+
         from runtime.image.save import DirectorySink, save
 
         if home.exists() and any(home.iterdir()) and not (home / "index.json").exists():

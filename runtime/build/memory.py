@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -38,6 +36,9 @@ def directory(wanted: str, held: ExitStack) -> Path:
 
 def _make(home: Path, held: ExitStack) -> Path:
     """A directory that is locked as long as we live."""
+    import shutil
+    import tempfile
+
     while True:
         made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=home))
         lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -52,6 +53,8 @@ def _make(home: Path, held: ExitStack) -> Path:
 
 def _sweep(home: Path) -> None:
     """Remove what nobody holds."""
+    import shutil
+
     for left in home.glob(f"{PREFIX}*"):
         try:
             lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

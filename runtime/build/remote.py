@@ -11,16 +11,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from runtime.build.halt import Halt
 from runtime.build.notes import Notes
 from runtime.errors import BuildFailed, RegistryError
-from runtime.image.transport import Response, Transport
 from schemas.frozen import dataclass
+
+if TYPE_CHECKING:
+    from runtime.image.transport import Response, Transport
 
 _CHUNK = 1 << 18
 UNNAMED = "__unnamed__"
@@ -51,11 +52,21 @@ class Downloads:
     def __init__(self, notes: Notes, halt: Halt, room: Path) -> None:
         self._notes, self._halt, self._room = notes, halt, room
         self._have: dict[str, tuple[Answer, Path]] = {}
-        self._transport = Transport(os.environ)
+        self._open: Transport | None = None
+
+    @property
+    def _transport(self) -> Transport:
+        """The connections; what speaks HTTP is loaded when it is needed."""
+        from runtime.image.transport import Transport
+
+        if self._open is None:
+            self._open = Transport(os.environ)
+        return self._open
 
     def close(self) -> None:
         """Let connections go."""
-        self._transport.close()
+        if self._open is not None:
+            self._open.close()
 
     def look(self, url: str) -> Answer:
         """What is there now; it is downloaded unless the server says that it is what it was the last time.
@@ -116,6 +127,8 @@ def check(url: str, answer: Answer, checksum: str) -> None:
 
 
 def _seconds(text: str) -> int:
+    from email.utils import parsedate_to_datetime
+
     try:
         return int(parsedate_to_datetime(text).timestamp()) if text else 0
     except (ValueError, TypeError, OverflowError):

@@ -19,16 +19,15 @@ from runtime.build import environment, mounts
 from runtime.build.agents import Agents
 from runtime.build.context import contents
 from runtime.build.facts import Facts
-from runtime.build.run import Command, Connect, Tail, run
 from runtime.build.spec import BuildSpec
 from runtime.build.state import State
 from runtime.build.words import printable, run_argv, script_mount
 from runtime.errors import BuildFailed, ImageError, RuntimeFailure
 from runtime.image.dockerfile.instruction import Instruction
 from runtime.image.progress import Progress
-from runtime.process.oneshot import Stopped
 
 if TYPE_CHECKING:
+    from runtime.build.run import Command, Connect
     from runtime.build.stage import StageBuild
 
 NETWORKS = ("default", "none", "host", "bridge")
@@ -150,6 +149,8 @@ def _mounted(stage: StageBuild, wanted: mounts.Wanted) -> list[tuple[str, str]]:
 
 
 def _execute(stage: StageBuild, state: State, asked: Asked, diff: Path) -> None:
+    from runtime.build.run import Command  # containers are heavy, and a build out of the cache has none
+
     desk, spec = stage.desk, stage.desk.spec
     with ExitStack() as held, desk.store.ingest() as work:
         work.chmod(0o711)
@@ -188,6 +189,9 @@ def _execute(stage: StageBuild, state: State, asked: Asked, diff: Path) -> None:
 
 
 def _supervise(stage: StageBuild, command: Command, diff: Path, work: Path) -> None:
+    from runtime.build.run import Tail, run
+    from runtime.process.oneshot import Stopped
+
     label = stage.label()
     tail = Tail(lambda line: stage.desk.events(Progress(kind="output", id=label, text=line)))
     try:

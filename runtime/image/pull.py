@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -267,13 +267,14 @@ class _Fetch:
             if self.store.has_layer(diff):  # another process was quicker
                 self._say(entry, "Exists")
                 return
-            data = self._metered(registry.stream(entry), entry)
-            try:
-                made = layer.unpack(data, work / "diff", compressed=entry.size, expected=diff)
-            except InvalidImage:
-                _exhaust(data)  # when the registry lied, its digest tells better than what came of it
-                raise
-            _exhaust(data)
+            with closing(registry.stream(entry)) as chunks:
+                data = self._metered(chunks, entry)
+                try:
+                    made = layer.unpack(data, work / "diff", compressed=entry.size, expected=diff)
+                except InvalidImage:
+                    _exhaust(data)  # when the registry lied, its digest tells better than what came of it
+                    raise
+                _exhaust(data)
             blob = None if made.exact else self._again(registry, entry, work / "blob")
             self.store.commit_layer(work / "diff", diff, size=made.size, blob=blob)
             self.store.index.put_compressed(entry.digest, diff, entry.media_type, entry.size)

@@ -14,8 +14,8 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from types import TracebackType
 from typing import TypeVar
 
@@ -185,8 +185,8 @@ class Registry:
             raise DigestMismatch("the image configuration", expected=descriptor.digest, actual=actual)
         return data
 
-    def stream(self, descriptor: Descriptor) -> Iterator[bytes]:
-        """The bytes of a blob as they come, going on where a broken connection ended.
+    def stream(self, descriptor: Descriptor) -> Generator[bytes, None, None]:
+        """The bytes of a blob as they come, going on where a broken connection ended. To be closed.
 
         What was given before the end is not verified yet: nothing of it may be kept when this raises
         DigestMismatch, InvalidImage (another length), ImageNotFound.
@@ -195,10 +195,11 @@ class Registry:
         for _ in range(_BREAKS):
             before, wait = have, 0.5 * 2.0**stuck
             try:
-                for chunk in self._from(descriptor, have):
-                    have += len(chunk)
-                    state.update(chunk)
-                    yield chunk
+                with closing(self._from(descriptor, have)) as chunks:
+                    for chunk in chunks:
+                        have += len(chunk)
+                        state.update(chunk)
+                        yield chunk
             except _Busy as busy:
                 told = refusal.patience(busy.headers, stuck)
                 if told is None or stuck >= ATTEMPTS - 1:
@@ -226,7 +227,7 @@ class Registry:
         if actual != descriptor.digest:
             raise DigestMismatch("a layer", expected=descriptor.digest, actual=actual)
 
-    def _from(self, descriptor: Descriptor, have: int) -> Iterator[bytes]:
+    def _from(self, descriptor: Descriptor, have: int) -> Generator[bytes, None, None]:
         """What one connection gives from byte ``have`` on. Raises InvalidImage for more than was promised."""
         with self._opened(descriptor, have) as (body, skip):
             for chunk in _chunks(body):

@@ -161,7 +161,7 @@ class Transport:
             found = {name.lower(): value for name, value in answer.getheaders()}
             yield Response(answer.status, found, answer, url)
             _drain(answer)
-            if answer.isclosed() and connection.sock is not None:
+            if answer.isclosed() and connection.sock is not None and self._end.alive:
                 self._idle[parts.scheme, parts.netloc].append(connection)
                 kept = True
         finally:

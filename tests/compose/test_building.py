@@ -15,7 +15,7 @@ from runtime.image.manifest import host_platform
 def service(name: str, *needs: str, **build: object) -> Service:
     contexts = {other: f"service:{other}" for other in needs}
     told = Build(context="/src", additional_contexts=contexts, **build)  # type: ignore[arg-type]
-    return Service(name=name, build=told)  # type: ignore[arg-type]
+    return Service(name=name, build=told)
 
 
 def project(*services: Service, **more: object) -> Project:
@@ -32,7 +32,7 @@ def test_builds_in_a_circle_or_without_a_build_are_refused() -> None:
     shop = project(service("a", "b"), service("b", "a"))
     with pytest.raises(ComposeError, match="a -> b -> a"):
         closure([shop.services["a"]], shop.services)
-    plain = project(service("a", "image"), Service(name="image", image="x"))  # type: ignore[arg-type]
+    plain = project(service("a", "image"), Service(name="image", image="x"))
     with pytest.raises(ComposeError, match="'image', which is not built"):
         closure([plain.services["a"]], plain.services)
 

@@ -1,7 +1,7 @@
 """The command ``pycompose``, and ``python -m compose``: Ctrl-C never shows a traceback.
 
-While Python imports and while it ends, SIGINT simply ends the process; in between it is KeyboardInterrupt,
-which the verbs handle. A caller's SIG_IGN (a background job of a shell) stays.
+While Python imports and while it ends, SIGINT and SIGTERM simply end the process; in between they are
+KeyboardInterrupt, which the verbs handle. A caller's SIG_IGN (a background job of a shell) stays.
 """
 
 import signal
@@ -16,13 +16,15 @@ def main() -> int:
     """Run the command line and give the exit code."""
     from compose.cli import main as run
 
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, _OURS)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _OURS)
     try:
         return run()
     finally:
-        if signal.getsignal(signal.SIGINT) is _OURS:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is _OURS:
+                signal.signal(number, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ Everything is read from disk and woken by inotify, so it goes on when the superv
 takes over.
 """
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -234,9 +233,6 @@ class _Stay:
         self.aborted = False
 
     def run(self, arguments: Mapping[str, Any]) -> int:
-        signal.signal(
-            signal.SIGTERM, signal.default_int_handler
-        )  # asked to end is asked to stop, as by Ctrl-C
         courier = Courier(self.scope, self.project, "up", arguments)
         try:
             self._follow(courier, self._up)

@@ -30,6 +30,7 @@ from compose.plan.mounts import Ground
 from compose.plan.steps import Kind, Plan, Step, Wait
 from compose.plan.translate import Site, translate
 from netns.errors import PortBusy
+from netns.network.build import sweep
 from netns.spec import NetworkSpec, Pool
 from runtime import volume
 from runtime.container import Runtime
@@ -297,7 +298,8 @@ class ProjectMachine:
         self.touch()
 
     def forget(self) -> None:
-        """Nothing of the project is left: remove its records and logs."""
+        """Nothing of the project is left: remove its records and logs, and what killed builds left."""
+        sweep(self.attachments.networks)
         shutil.rmtree(self.data, ignore_errors=True)
 
     def _launches(self) -> list[Launch]:

@@ -11,7 +11,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from netns.dns.server import Server
@@ -62,10 +62,8 @@ def build_network(run: Path, dns: Sequence[str] = ()) -> Iterator[Callable[[Path
             thread.join()
             for container in plugged:
                 networks.forget(container)
-            try:
+            with suppress(NetworkInUse):  # another build is still running
                 networks.remove(BUILDS.name)
-            except NetworkInUse:
-                pass  # another build is still running
         loop.close()
         networks.close()
 
@@ -78,6 +76,14 @@ def _plug(networks: Networks, netns: Path, endpoint: EndpointSpec) -> None:
     except NetworkNotFound:
         networks.create(BUILDS)
         networks.connect(netns, [endpoint])
+
+
+def sweep(networks: Networks) -> None:
+    """Remove what killed builds left: their endpoints and, when no other build runs, the network."""
+    if networks.find(BUILDS.name) is not None:
+        _sweep_builds(networks)
+        with suppress(NetworkInUse, NetworkNotFound):
+            networks.remove(BUILDS.name)
 
 
 def _sweep_builds(networks: Networks) -> None:

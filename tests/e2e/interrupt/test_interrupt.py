@@ -57,3 +57,24 @@ def test_two_terminals_that_say_up_and_down_at_once_get_answers(stack: Stack) ->
             out, _ = process.communicate(timeout=60)
             assert "Traceback" not in out
             assert "supervisor" not in out, out
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_build_that_is_ended_leaves_nothing(stack: Stack, signum: int) -> None:
+    """Killed outright it leaves a bridge to the next ``down`` of anybody."""
+    inline = "FROM busybox\\nRUN echo begun && sleep 1000"
+    stack.file(f'services: {{made: {{build: {{dockerfile_inline: "{inline}"}}}}}}', "build.yaml")
+    process = stack.start("-f", "build.yaml", "build", "--progress", "plain")
+    assert process.stdout is not None
+    said = ""
+    while "] begun" not in said:
+        line = process.stdout.readline()
+        assert line, said
+        said += line
+    process.send_signal(signum)
+    out, _ = process.communicate(timeout=60)
+    assert "Traceback" not in out
+    assert process.returncode == (-signal.SIGKILL if signum == signal.SIGKILL else 130)
+    if signum == signal.SIGKILL:
+        stack("up", "-d")
+        stack("down")

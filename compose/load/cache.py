@@ -12,7 +12,6 @@ was used. Values of secrets may be in the model: directory 0700, files 0600. A b
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -58,7 +57,7 @@ def directory(environment: Mapping[str, str]) -> Path:
 
 def fingerprint(value: str | None) -> str | None:
     """A hash of a variable's value; None stays None."""
-    return None if value is None else hashlib.sha256(b"variable\0" + os.fsencode(value)).hexdigest()
+    return None if value is None else digest(b"variable\0" + os.fsencode(value))
 
 
 def find(store: Path, request: LoadRequest, reader: Reader) -> Entry | None:

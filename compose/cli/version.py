@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from compose import __version__
 from compose.cli.options import Option
 from compose.cli.scope import Scope
 from compose.cli.table import as_json
@@ -16,16 +17,10 @@ def run(
     short: Annotated[bool, Option("--short", help="Show only the version number")] = False,
 ) -> int:
     """Show the version of pycompose"""
-    from importlib import metadata
-
-    try:
-        number = metadata.version("pycompose")
-    except metadata.PackageNotFoundError:
-        number = "unknown (running from source)"
     if short:
-        print(number)
+        print(__version__)
     elif format == "json":
-        print(as_json({"version": number}), end="")
+        print(as_json({"version": __version__}), end="")
     else:
-        print(f"pycompose version {number}")
+        print(f"pycompose version {__version__}")
     return 0

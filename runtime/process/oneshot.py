@@ -8,6 +8,7 @@ Not here:  long-lived containers (``runtime.container``). The work is done by a 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.cgroup import apply as cgroup
-from runtime.cgroup.layout import find, group
+from runtime.cgroup.layout import OURS, Layout, find, group
 from runtime.errors import RuntimeFailure
 from runtime.process import confinement, ending
 from runtime.process.fresh import start
@@ -28,6 +29,7 @@ from runtime.spec import ContainerSpec, ExitRecord, from_json, to_json
 
 Output = Callable[[bytes], None]
 _CHUNK = 65536
+_GROUPS = "oneshot"  # control groups: pycompose/oneshot/<container>.<pid of the helper>
 
 
 class Stopped(RuntimeFailure):
@@ -129,7 +131,8 @@ def main(arguments: Sequence[str]) -> int:
     spec = from_json(ContainerSpec, json.loads((scratch / "order.json").read_text()))
     layout = find()
     cgroup.settle(layout)
-    own = group(layout, "oneshot", spec.id, spec.limits.parent)
+    _sweep(layout)
+    own = group(layout, _GROUPS, f"{spec.id[:12]}.{os.getpid()}", spec.limits.parent)
     writer, null = int(arguments[2]), os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     os.set_inheritable(writer, False)
     channel.set_inheritable(False)
@@ -153,6 +156,15 @@ def main(arguments: Sequence[str]) -> int:
         cgroup.kill(own)
         cgroup.remove(own)
     return 0
+
+
+def _sweep(layout: Layout) -> None:
+    """Remove the control groups of helpers that were killed; what ran there died with them."""
+    for root in layout.roots():
+        for directory in (root / OURS / _GROUPS).glob("*.*"):
+            if not Path("/proc", directory.suffix[1:]).exists():
+                with contextlib.suppress(OSError):  # somebody else sweeps as well
+                    cgroup.remove(group(layout, _GROUPS, directory.name), patience=0.0)
 
 
 def _serve(order: Order, channel: socket.socket, writer: int) -> None:

@@ -6,12 +6,14 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from boxes import Box
 
-from runtime.errors import CommandNotFound
+from runtime.cgroup.layout import find
+from runtime.errors import CommandNotFound, RuntimeFailure
 from runtime.process.oneshot import run
 from runtime.spec import ContainerSpec, ExitRecord, Limits
 
@@ -23,13 +25,20 @@ def box(scratch: Path, busybox_root: Path) -> Box:
     return Box(scratch, busybox_root)
 
 
-def once(box: Box, scratch: Path, *argv: str, **changes: object) -> tuple[ExitRecord, str, Path]:
+def once(
+    box: Box, scratch: Path, *argv: str, heard: Callable[[bytes], object] = bool, **changes: object
+) -> tuple[ExitRecord, str, Path]:
     upper, work = scratch / "upper", scratch / "work"
     upper.mkdir(exist_ok=True)
     work.mkdir(exist_ok=True)
     parts: list[bytes] = []
+
+    def output(data: bytes) -> None:
+        parts.append(data)
+        heard(data)
+
     spec = box.spec(*argv, upper=str(upper), **changes)
-    record = run(spec, scratch=work, output=parts.append)
+    record = run(spec, scratch=work, output=output)
     return record, b"".join(parts).decode(), upper
 
 
@@ -103,3 +112,24 @@ def test_several_at_once_from_threads(box: Box, scratch: Path) -> None:
     for thread in threads:
         thread.join()
     assert codes == {0: 0, 1: 1, 2: 2, 3: 3}
+
+
+def test_the_control_group_of_a_killed_helper_goes_with_the_next_one(box: Box, scratch: Path) -> None:
+    groups = [root / "pycompose/oneshot" for root in find().roots()]
+
+    def left() -> set[Path]:
+        return {path for root in groups for path in root.glob("*.*")}
+
+    before, killed = left(), []
+
+    def kill_helper(data: bytes) -> None:
+        (group, *_) = left() - before
+        os.kill(int(group.suffix[1:]), signal.SIGKILL)
+        killed.append(group)
+
+    with pytest.raises(RuntimeFailure, match="died"):
+        once(box, scratch, "sh", "-c", "echo up; sleep 100", heard=kill_helper)
+    assert killed
+    assert killed[0].exists()
+    once(box, scratch, "true")
+    assert left() <= before

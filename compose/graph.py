@@ -158,7 +158,10 @@ def _edges(service: Service) -> list[Edge]:
 
 
 def _implied(service: Service) -> list[tuple[str, bool]]:
-    """(service, restart) of what is needed without being in ``depends_on``."""
+    """(service, restart) of what is needed without being in ``depends_on``.
+
+    A ``service:`` context is not: its image is needed, and builds see to that (``plan.building``).
+    """
     implied = [(link.partition(":")[0], True) for link in service.links]
     for namespace in (service.network_mode, service.ipc, service.pid, service.uts, service.cgroup):
         if namespace.startswith("service:"):
@@ -166,8 +169,6 @@ def _implied(service: Service) -> list[tuple[str, bool]]:
     for source in service.volumes_from:
         if not source.startswith("container:"):
             implied.append((source.partition(":")[0], False))
-    contexts = service.build.additional_contexts.values() if service.build else ()
-    implied += [(text.partition(":")[2], False) for text in contexts if text.startswith("service:")]
     return implied
 
 

@@ -59,12 +59,16 @@ def test_an_edge_tells_condition_required_and_restart() -> None:
         {"network_mode": "service:db"},
         {"ipc": "service:db"},
         {"pid": "service:db"},
-        {"build": Build(context="/x", additional_contexts={"base": "service:db"})},
     ],
 )
 def test_what_implies_a_dependency_is_an_edge(fields: dict[str, object]) -> None:
     order = start_order(project(web=service("web", **fields), db=service("db")))
     assert order.nodes == ("db", "web")
+
+
+def test_the_image_of_a_context_is_needed_and_not_its_service() -> None:
+    build = Build(context="/x", additional_contexts={"base": "service:db"})
+    assert start_order(project(web=service("web", build=build), db=service("db"))).edges == ()
 
 
 def test_a_container_of_another_project_is_no_edge() -> None:

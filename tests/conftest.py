@@ -10,6 +10,7 @@ import fcntl
 import os
 import pickle
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -114,6 +115,12 @@ def loopback_up() -> None:
     """Set IFF_UP on lo (netdevice(7))."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh22x", b"lo", 1))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A background job of a shell begins with SIGINT ignored, and so would all that is started here."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

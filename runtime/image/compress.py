@@ -13,6 +13,7 @@ import contextlib
 import importlib
 import itertools
 import lzma
+import os
 import queue
 import sys
 import threading
@@ -130,9 +131,25 @@ def gzip(chunks: Iterable[bytes], level: int = 2) -> Iterator[bytes]:
     yield machine.flush()
 
 
-def limited(chunks: Iterable[bytes], ratio: int = 200, free: int = 1 << 30) -> Iterator[bytes]:
-    """Like ``decompress``, but give up when more than ``ratio`` times the input so far plus ``free`` bytes
-    came out.
+LIMIT = "PYCOMPOSE_LAYER_LIMIT"
+RATIO, FREE = 200, 1 << 30
+
+
+def allowance(compressed: int) -> int:
+    """Bytes that ``compressed`` bytes may become before they count as a bomb.
+
+    PYCOMPOSE_LAYER_LIMIT raises it, for layers that hold huge files of nothing: "20GB". Raises ImageError.
+    """
+    usual = compressed * RATIO + FREE
+    if not (named := os.environ.get(LIMIT)):
+        return usual
+    from runtime.image.budget import size
+
+    return max(usual, size(named, LIMIT))
+
+
+def limited(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Like ``decompress``, but give up when more came out than what went in so far may become.
 
     For a stream whose length is not known before. Raises InvalidImage.
     """
@@ -146,10 +163,10 @@ def limited(chunks: Iterable[bytes], ratio: int = 200, free: int = 1 << 30) -> I
 
     for plain in decompress(counted()):
         given += len(plain)
-        if given > taken * ratio + free:
+        if given > allowance(taken):
             raise InvalidImage(
                 f"{taken >> 20} MiB of the archive decompress to more than {given >> 20} MiB",
-                hint="it looks like a decompression bomb",
+                hint=f"it looks like a decompression bomb; if not, {LIMIT}=20GB lets it in",
             )
         yield plain
 

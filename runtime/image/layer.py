@@ -20,12 +20,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from runtime.image import split, tar
-from runtime.image.compress import CHUNK, ahead, decompress
+from runtime.image.compress import CHUNK, ahead, allowance, decompress
 from runtime.image.errors import DigestMismatch, InvalidImage
 from runtime.image.unpack import OPAQUE, WHITEOUT, Bounds, Unpacker, clean
 from schemas.frozen import dataclass
 
-_RATIO, _FREE = 200, 1 << 30
 _REDIRECTS = frozenset(("trusted.overlay.redirect", "trusted.overlay.metacopy"))
 _HIDDEN = ("trusted.overlay.", "user.overlay.", "system.posix_acl", "security.selinux")
 
@@ -64,7 +63,7 @@ def unpack(chunks: Iterable[bytes], directory: Path, *, compressed: int = 0, exp
             digest.update(chunk)
             yield chunk
 
-    bounds = Bounds(size=compressed * _RATIO + _FREE) if compressed else Bounds()
+    bounds = Bounds(size=allowance(compressed)) if compressed else Bounds()
     stream, record = ahead(plain()), split.Recorder(record_of(directory))
     try:
         with Unpacker(directory, bounds) as unpacker:

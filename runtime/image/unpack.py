@@ -92,7 +92,7 @@ class Unpacker:
         if self.entries > self._bounds.entries or self.size > self._bounds.size:
             raise InvalidImage(
                 f"the layer is larger than allowed ({self.entries} entries, {self.size >> 20} MiB so far)",
-                hint="it looks like a decompression bomb",
+                hint="it looks like a decompression bomb; if not, PYCOMPOSE_LAYER_LIMIT=20GB lets it in",
             )
         path = clean(entry.name)
         if not path:

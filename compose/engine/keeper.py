@@ -261,7 +261,8 @@ class Keeper:
             await self.discard()
             self.shop.emit(warning(f"{self.name} cannot be restarted: {sentence(error)}"))
         finally:
-            self._restart_task = self._pause = None
+            if self._restart_task is asyncio.current_task():  # else the next one is planned
+                self._restart_task = self._pause = None
             if not self.running:
                 self._save()
             self.shop.touch()
@@ -281,12 +282,10 @@ class Keeper:
 
     async def _no_restart(self) -> None:
         """End the pause before a restart; a restart that has begun is waited for, and then it runs."""
-        task, pause = self._restart_task, self._pause
-        if task is None or task is asyncio.current_task():
-            return
-        if pause is not None and not pause.done():
-            pause.set_result(None)
-        await asyncio.wait([task])
+        while (task := self._restart_task) is not None and task is not asyncio.current_task():
+            if self._pause is not None and not self._pause.done():
+                self._pause.set_result(None)
+            await asyncio.wait([task])
 
     # -- health -------------------------------------------------------------------------------------
 

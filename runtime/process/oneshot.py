@@ -30,6 +30,7 @@ from runtime.spec import ContainerSpec, ExitRecord, from_json, to_json
 Output = Callable[[bytes], None]
 _CHUNK = 65536
 _GROUPS = "oneshot"  # control groups: pycompose/oneshot/<container>.<pid of the helper>
+_GROUP = "[0-9a-f]" * 12 + ".[1-9]*"
 
 
 class Stopped(RuntimeFailure):
@@ -161,7 +162,7 @@ def main(arguments: Sequence[str]) -> int:
 def _sweep(layout: Layout) -> None:
     """Remove the control groups of helpers that were killed; what ran there died with them."""
     for root in layout.roots():
-        for directory in (root / OURS / _GROUPS).glob("*.*"):
+        for directory in (root / OURS / _GROUPS).glob(_GROUP):
             if not Path("/proc", directory.suffix[1:]).exists():
                 with contextlib.suppress(OSError):  # somebody else sweeps as well
                     cgroup.remove(group(layout, _GROUPS, directory.name), patience=0.0)

@@ -233,14 +233,17 @@ class _Stay:
         self.aborted = False
 
     def run(self, arguments: Mapping[str, Any]) -> int:
-        courier = Courier(self.scope, self.project, "up", arguments)
+        courier = None
         try:
+            courier = Courier(self.scope, self.project, "up", arguments)
             self._follow(courier, self._up)
         except KeyboardInterrupt:
-            courier.cancel()
+            if courier is not None:
+                courier.cancel()
             return self._interrupted()
         except BaseException:
-            courier.cancel()
+            if courier is not None:
+                courier.cancel()
             self.shown.close()
             raise
         if self.aborted:

@@ -63,16 +63,25 @@ class Courier:
         self._read, write = os.pipe2(os.O_CLOEXEC)
         sys.stdout.flush()
         sys.stderr.flush()
-        self._pid = os.fork()
-        if self._pid == 0:
-            os.close(self._read)
-            _carry(write, scope, project, verb, arguments, fds)
-        os.close(write)
-        client.cancel_prestart()  # the child has it now; our ends of its pipes would keep it waiting
         os.set_blocking(self._read, False)
         self._rest = b""
         self.done = False
         self.result: dict[str, Any] | None = None
+        # Ctrl-C waits: Python drops an exception that is raised in its hooks around fork
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        self._pid = os.fork()
+        if self._pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to decide
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            os.close(self._read)
+            _carry(write, scope, project, verb, arguments, fds)
+        os.close(write)
+        client.cancel_prestart()  # the child has it now; our ends of its pipes would keep it waiting
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        except KeyboardInterrupt:
+            self.cancel()
+            raise
 
     def fileno(self) -> int:
         """Readable when there is an event."""
@@ -126,7 +135,6 @@ def _carry(
     write: int, scope: Scope, project: str, verb: str, arguments: Mapping[str, Any], fds: Sequence[int]
 ) -> None:
     """The child: pass every answer on, then end without running anything of the parent's."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to decide
     try:
         with open(write, "wb", buffering=0) as out:
             try:

@@ -9,18 +9,18 @@ import signal
 import sys
 from typing import NoReturn
 
-_OURS = signal.default_int_handler
-if signal.getsignal(signal.SIGINT) is _OURS:
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def main() -> NoReturn:
     """Run the command line and end with its exit code."""
     from compose.cli import main as run
+    from compose.cli.interrupt import handler
 
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _OURS)
+            signal.signal(number, handler)
     try:
         code = run()
         sys.stdout.flush()
@@ -28,7 +28,7 @@ def main() -> NoReturn:
     except BrokenPipeError:
         code = 141  # whoever read our output has gone
     for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is _OURS:
+        if signal.getsignal(number) is handler:
             signal.signal(number, signal.SIG_DFL)
     # The verbs have closed what they opened; Python would take 5 ms more to take itself apart.
     os._exit(code)

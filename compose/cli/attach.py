@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compose.cli import containers, report
+from compose.cli import containers, interrupt, report
 from compose.cli.containers import Container
 from compose.cli.printer import Printer
 from compose.cli.progress import Display, Quiet, Unless, display, show
@@ -231,6 +231,7 @@ class _Stay:
         self.announced = False
         self.code = 0
         self.aborted = False
+        self.interrupts = 0  # those that are dealt with
 
     def run(self, arguments: Mapping[str, Any]) -> int:
         courier = None
@@ -260,6 +261,8 @@ class _Stay:
         """Print and tell until nothing is active any more, or (``until_done``) the request is answered."""
         changed = True
         while True:
+            if interrupt.count > self.interrupts:
+                raise KeyboardInterrupt
             if not courier.done:
                 for event in courier.events():
                     on_event(event)
@@ -322,6 +325,7 @@ class _Stay:
             self.code = code
 
     def _stop(self) -> None:
+        self.interrupts = interrupt.count
         courier = Courier(
             self.scope, self.project, "stop", {"services": sorted(self.members), "timeout": self.wish.timeout}
         )

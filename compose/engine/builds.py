@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +26,8 @@ from runtime.image.store import Store
 from schemas.frozen import dataclass
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from runtime.build import BuildSpec, Halt, Secret
 
 
@@ -97,6 +98,8 @@ class _Builds:
 
     def all(self, chosen: Sequence[Service]) -> dict[str, Image]:
         """Every image; ``chosen`` in such an order that none needs a later one."""
+        from concurrent.futures import ThreadPoolExecutor
+
         from runtime.build.crew import patiently
 
         with ThreadPoolExecutor(self.flags.parallel or len(chosen), thread_name_prefix="build") as pool:

@@ -97,10 +97,12 @@ def prepare(
 
 def local(store: Store, name: str, platform: str) -> Image | None:
     """The image of that name in the store, when it is for ``platform`` ("" for any)."""
+    found = store.find(name)
+    if found is None or not platform:
+        return found
     from runtime.image.pull import fits
 
-    found = store.find(name)
-    return None if found is not None and platform and not fits(found, platform) else found
+    return found if fits(found, platform) else None
 
 
 def buildable(project: Project) -> frozenset[str]:

@@ -102,7 +102,7 @@ class Runtime:
         self._links.close()
         with contextlib.suppress(OSError):
             (self.data / "trash").rmdir()
-        for name in (line.SOCKET, "spawner.lock", "revive.lock"):
+        for name in (line.SOCKET, line.EXEC_SOCKET, "spawner.lock", "revive.lock"):
             (self.run / name).unlink(missing_ok=True)
 
     # --- the life of a container
@@ -209,9 +209,10 @@ class Runtime:
 
         Raises NotExecutable or CommandNotFound as a start does, RuntimeFailure when it does not run.
         """
-        message = await self._spawner.ask({"do": "exec", "id": id, "exec": to_json(spec)})
+        asked = {"do": "exec", "id": id}
+        message = await self._spawner.ask(asked, to_json(spec))
         if message is None:  # the spawner may have died with the request in its hands
-            message = await self._spawner.ask({"do": "exec", "id": id, "exec": to_json(spec)})
+            message = await self._spawner.ask(asked, to_json(spec))
         if message is None:
             raise RuntimeFailure("the process that runs commands in containers died; try again")
         if "error" in message:

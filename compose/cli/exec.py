@@ -59,11 +59,8 @@ def run(
     )
     if scope.dry_run:
         return 0
-    if detach and _left_behind():
-        return 0
-    if not interactive:
-        _redirect(0)
-    return enter(chosen.spec, chosen.state, spec, run=scope.places.project_run(identity.name))
+    run = scope.places.project_run(identity.name)
+    return enter(chosen.spec, spec, run=run, interactive=interactive, detach=detach)
 
 
 def environment(given: Texts) -> Texts:
@@ -74,21 +71,3 @@ def environment(given: Texts) -> Texts:
         if "=" in text or text in os.environ
     )
     return tuple(pairs)
-
-
-def _left_behind() -> bool:
-    """Fork. True in the caller, which may go; False in the child, which has a session but no terminal."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if os.fork():
-        return True
-    os.setsid()
-    _redirect(0, 1, 2)
-    return False
-
-
-def _redirect(*descriptors: int) -> None:
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in descriptors:
-        os.dup2(null, descriptor)
-    os.close(null)

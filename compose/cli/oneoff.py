@@ -4,10 +4,11 @@ Comes in:  texts of flags; the arguments of the request.
 Goes out:  JSON-able values; the exit code of the command.
 """
 
+import contextlib
 import os
 import signal
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from compose.cli.options import Texts
@@ -17,6 +18,7 @@ from compose.cli.scope import Scope
 from compose.errors import ComposeError, UsageError
 from compose.load import dotenv, short, units
 from compose.model.service import VolumeMount
+from runtime.process import relay
 from runtime.spec import to_json
 
 if TYPE_CHECKING:
@@ -101,26 +103,25 @@ def perform(scope: Scope, project: str, arguments: Mapping[str, Any], *, quiet: 
     """Ask for the container and stay with it until it ends. Gives the exit code of its command."""
     if arguments["tty"]:
         return _with_terminal(scope, project, arguments, quiet=quiet)
-    fds: Sequence[int] = ()
-    null = -1
-    if not arguments["detach"]:
-        null = os.open(os.devnull, os.O_RDONLY)
-        fds = (0 if arguments["interactive"] else null, 1, 2)
-    courier = Courier(scope, project, "run", arguments, fds=fds)
-    stay = _Stay(scope, project, courier, quiet=quiet)
-    with _SignalsTo(stay):
+    streams = None if arguments["detach"] else relay.Streams(interactive=arguments["interactive"])
+    with contextlib.ExitStack() as undo:
+        handed, ours = (streams.theirs, streams.ours) if streams else ((), ())
+        if streams:
+            undo.callback(streams.close)
+        courier = Courier(scope, project, "run", arguments, fds=handed, without=ours)
+        stay = _Stay(scope, project, courier, quiet=quiet)
+        undo.enter_context(_SignalsTo(stay))
+        if streams:
+            streams.hand_over()
+            streams.run(courier.fileno(), lambda: stay.look() or courier.done)
         while not courier.done:
             courier.wait()
             stay.look()
-    if null >= 0:
-        os.close(null)
-    return stay.code()
+        return stay.code()
 
 
 def _with_terminal(scope: Scope, project: str, arguments: Mapping[str, Any], *, quiet: bool) -> int:
     """The master of the container's terminal comes back through a socket; then the two are joined."""
-    from compose.cli import terminal
-
     ours, theirs = socket.socketpair()
     with ours, theirs:
         courier = Courier(scope, project, "run", arguments, fds=(theirs.fileno(),))
@@ -135,7 +136,7 @@ def _with_terminal(scope: Scope, project: str, arguments: Mapping[str, Any], *, 
         raise ComposeError("the supervisor handed over no terminal")
     stay.mute()
     try:
-        terminal.relay(fds[0], courier.fileno(), lambda: stay.look() or courier.done)
+        relay.terminal(fds[0], courier.fileno(), lambda: stay.look() or courier.done)
     finally:
         os.close(fds[0])
     return stay.code()

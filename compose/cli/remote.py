@@ -58,8 +58,16 @@ class Courier:
     """
 
     def __init__(
-        self, scope: Scope, project: str, verb: str, arguments: Mapping[str, Any], *, fds: Sequence[int] = ()
+        self,
+        scope: Scope,
+        project: str,
+        verb: str,
+        arguments: Mapping[str, Any],
+        *,
+        fds: Sequence[int] = (),
+        without: Sequence[int] = (),
     ) -> None:
+        """fds: go to the supervisor; without: are closed in the child process."""
         self._read, write = os.pipe2(os.O_CLOEXEC)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -73,7 +81,8 @@ class Courier:
         if self._pid == 0:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to decide
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            os.close(self._read)
+            for handle in (self._read, *without):
+                os.close(handle)
             _carry(write, scope, project, verb, arguments, fds)
         os.close(write)
         client.cancel_prestart()  # the child has it now; our ends of its pipes would keep it waiting

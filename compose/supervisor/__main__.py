@@ -18,7 +18,7 @@ from pathlib import Path
 PATIENCE = 20.0  # seconds for another supervisor of the project to begin to listen or to end
 
 if not __package__:  # run as a file, without site-packages: nothing here needs them, and it is quicker
-    sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))  # noqa: PTH100, PTH120
 
 
 class Answer:

@@ -18,6 +18,7 @@ from typing import Any
 from compose.errors import SupervisorLost
 from compose.model.places import Places
 from compose.supervisor.protocol import encode, error_from
+from runtime.process.environment import own_environment
 
 READY_SECONDS = 20.0
 
@@ -85,7 +86,9 @@ class Prestart:
         argv = command("--pipes", str(name_read), str(ready_write))
         null = os.open(os.devnull, os.O_RDWR)
         actions = [(os.POSIX_SPAWN_DUP2, null, n) for n in (0, 1, 2)]
-        self.pid = os.posix_spawn(sys.executable, argv, dict(os.environ), file_actions=actions, setsid=True)
+        self.pid = os.posix_spawn(
+            sys.executable, argv, own_environment(os.environ), file_actions=actions, setsid=True
+        )
         for handle in (null, name_read, ready_write):
             os.close(handle)
 
@@ -120,7 +123,7 @@ class Prestart:
 def command(*words: str) -> list[str]:
     """The argv of a supervisor: isolated from environment and site-packages, which it does not need."""
     program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")  # noqa: PTH100, PTH118, PTH120
-    return [sys.executable, "-S", "-E", "-s", program, *words]
+    return [sys.executable, "-I", "-S", program, *words]
 
 
 _waiting: list[Prestart] = []

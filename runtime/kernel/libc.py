@@ -15,8 +15,24 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.syscall.restype = ctypes.c_long
 
 # Source: arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h.
-_X86_64 = {"pivot_root": 155, "capget": 125, "capset": 126, "seccomp": 317, "bpf": 321, "tee": 276}
-_GENERIC = {"pivot_root": 41, "capget": 90, "capset": 91, "seccomp": 277, "bpf": 280, "tee": 77}
+_X86_64 = {
+    "pivot_root": 155,
+    "capget": 125,
+    "capset": 126,
+    "seccomp": 317,
+    "bpf": 321,
+    "tee": 276,
+    "keyctl": 250,
+}
+_GENERIC = {
+    "pivot_root": 41,
+    "capget": 90,
+    "capset": 91,
+    "seccomp": 277,
+    "bpf": 280,
+    "tee": 77,
+    "keyctl": 219,
+}
 # Numbers from 424 on are the same on every architecture.
 _COMMON = {"open_tree": 428, "move_mount": 429, "close_range": 436, "openat2": 437, "mount_setattr": 442}
 NUMBERS = {**(_X86_64 if os.uname().machine == "x86_64" else _GENERIC), **_COMMON}

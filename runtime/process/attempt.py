@@ -23,6 +23,7 @@ from runtime.process.joins import joins
 from runtime.process.launch import Order, fork_first
 from runtime.process.line import lock
 from runtime.process.messages import send_text, tell
+from runtime.process.streams import NULL
 from runtime.spec import ContainerSpec, ContainerState, to_json
 from runtime.state import Place, read_spec, write_json
 
@@ -98,10 +99,8 @@ def _streams(spec: ContainerSpec, record: Path, passed: Sequence[int]) -> tuple[
         (record / name).unlink(missing_ok=True)
         os.mkfifo(record / name, 0o600)
     (record / "logged").unlink(missing_ok=True)
-    first = record / "stdin" if spec.stdin_open else "/dev/null"
-    return tuple(
-        os.open(path, os.O_RDWR | os.O_CLOEXEC) for path in (first, record / "stdout", record / "stderr")
-    )
+    opened = [os.open(record / name, os.O_RDWR | os.O_CLOEXEC) for name in names]
+    return tuple(opened) if spec.stdin_open else (NULL, *opened)
 
 
 def _introduce(spec: ContainerSpec, record: Path, monitor: int) -> dict[str, Any]:

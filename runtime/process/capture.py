@@ -1,6 +1,6 @@
 """Run a command in a container and keep the beginning of what it says: health probes, hooks.
 
-Comes in:  an ExecSpec and a connection for the answer; runs in a forked child of the spawner.
+Comes in:  a connection, over which the ExecSpec comes; runs in a forked child of the spawner.
 Goes out:  one message {"result": ExecResult} or {"error": ...}.
 Not here:  what the result means (``runtime.policy.health``).
 """
@@ -15,22 +15,26 @@ import time
 from runtime.cgroup.layout import Layout, group
 from runtime.errors import RuntimeFailure
 from runtime.process.entry import code_of, fork_into, kill
-from runtime.process.messages import send, tell
-from runtime.spec import ExecResult, ExecSpec, to_json
+from runtime.process.messages import receive, send, tell
+from runtime.process.streams import NULL
+from runtime.spec import ExecResult, ExecSpec, from_json, to_json
 from runtime.state import Place, read, read_spec
 
 KEPT = 4096
 
 
-def run(place: Place, layout: Layout, wanted: ExecSpec, channel: socket.socket) -> None:
-    """Run ``wanted`` in the container at ``place`` and answer over ``channel``."""
+def run(place: Place, layout: Layout, channel: socket.socket) -> None:
+    """Run what ``channel`` asks for in the container at ``place`` and answer over it."""
     try:
+        asked, _ = receive(channel)
+        if asked is None:
+            return
+        wanted = from_json(ExecSpec, asked)
         spec = read_spec(place.data, place.id)
         state = read(place.run, place.data, place.id)
         own = group(layout, place.run.name, spec.id, spec.limits.parent)
         reader, writer = os.pipe2(os.O_CLOEXEC)
-        null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        entered = fork_into(spec, state, wanted, own, place.record, (null, writer, writer))
+        entered = fork_into(spec, state, wanted, own, place.record, (NULL, writer, writer))
         os.close(writer)
         send(channel, {"result": to_json(_follow(entered.pid, reader, wanted.timeout))})
     except RuntimeFailure as error:

@@ -1,52 +1,113 @@
-"""Run a command in a running container for a person at a terminal: ``exec``.
+"""Run a command in a running container for a person at a terminal: ``exec``, the person's side.
 
-Comes in:  the container's spec and state, an ExecSpec; standard streams of this process.
+Comes in:  the container's spec, an ExecSpec; standard streams of this process.
 Goes out:  the command's exit code.
-Not here:  finding the container (``runtime.state``), probes (``capture``).
+Not here:  finding the container (``runtime.state``), starting the command (``session``), copying (``relay``).
+
+The command is started by the project's spawner, not by this process: neither memory nor environment nor
+descriptors of this process can be seen from inside.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import json
 import os
-import select
 import signal
-import termios
-import tty
-from collections.abc import Iterator
+import socket
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from runtime.cgroup.layout import find, group
-from runtime.process.entry import Entered, code_of, fork_into
-from runtime.spec import ContainerSpec, ContainerState, ExecSpec
+from runtime.errors import RuntimeFailure
+from runtime.process import relay
+from runtime.process.line import EXEC_SOCKET, connect
+from runtime.process.messages import receive, revive, send
+from runtime.spec import ContainerSpec, ExecSpec, to_json
 
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+_PATIENCE = 5.0  # seconds for a spawner that has just died to be started again
 
 
-def enter(spec: ContainerSpec, state: ContainerState, exec: ExecSpec, *, run: Path) -> int:
+def enter(
+    spec: ContainerSpec, exec: ExecSpec, *, run: Path, interactive: bool = True, detach: bool = False
+) -> int:
     """Run ``exec`` in the container and return its code, 128 + n for signal n.
 
-    run: RUN/<project>. Without a tty the streams of this process are the command's own; with one they
-    are relayed, the terminal in raw mode. Raises NotExecutable (126), CommandNotFound (127),
-    RuntimeFailure.
+    run: RUN/<project>. Without a tty the command has pipes, with one a terminal of the container's own; both
+    are relayed. interactive: standard input is copied. detach: return 0 as soon as the command runs.
+    Raises NotExecutable (126), CommandNotFound (127), RuntimeFailure.
     """
-    own = group(find(), run.name, spec.id, spec.limits.parent)
-    stdio = () if exec.tty else (0, 1, 2)
-    entered = fork_into(spec, state, exec, own, run / "containers" / spec.id, stdio)
-    if exec.tty:
-        return _relay(entered)
-    with _signals_to(entered.pid):
-        return code_of(os.waitpid(entered.pid, 0)[1])
+    with contextlib.ExitStack() as undo:
+        channel = undo.enter_context(_connected(run))
+        streams = None
+        if not exec.tty and not detach:
+            streams = relay.Streams(interactive=interactive)
+            undo.callback(streams.close)
+        file = os.memfd_create("exec", os.MFD_CLOEXEC)
+        undo.callback(os.close, file)
+        os.write(file, json.dumps(to_json(exec)).encode())
+        os.lseek(file, 0, os.SEEK_SET)
+        send(channel, {"id": spec.id}, [file, *(streams.theirs if streams else ())])
+        if streams is not None:
+            streams.hand_over()
+        _, fds = _answer(channel)
+        for master in fds:
+            undo.callback(os.close, master)
+        if detach:
+            return 0
+        undo.enter_context(_signals_to(channel))
+        if streams is None:
+            return _until_exit(channel, partial(relay.terminal, fds[0]))
+        return _until_exit(channel, streams.run)
+
+
+def _until_exit(channel: socket.socket, copy: Callable[[int, Callable[[], bool]], None]) -> int:
+    """Copy until the exit code comes, and return that."""
+    codes: list[int] = []
+
+    def ended() -> bool:
+        codes.append(int(_answer(channel)[0]["exit"]))
+        return True
+
+    copy(channel.fileno(), ended)
+    return codes[0]
+
+
+def _connected(run: Path) -> socket.socket:
+    """Connect to the project's spawner; one that has died is back in a moment."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        channel = connect(run, EXEC_SOCKET)
+        if channel is not None:
+            return channel
+        if time.monotonic() > end or not (run / "spawner.lock").exists():
+            raise RuntimeFailure(
+                "the process that runs commands in containers does not answer",
+                hint=f"see {run / 'supervisor.log'}",
+                exit_code=1,
+            )
+        time.sleep(0.02)
+
+
+def _answer(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    message, fds = receive(channel)
+    if message is None:
+        raise RuntimeFailure("the process that runs the command was killed", exit_code=1)
+    if "error" in message:
+        raise revive(message["error"])
+    return message, fds
 
 
 @contextlib.contextmanager
-def _signals_to(pid: int) -> Iterator[None]:
-    """What this process is asked by signal is passed on; waitpid(2) is taken up again by Python."""
+def _signals_to(channel: socket.socket) -> Iterator[None]:
+    """What this process is asked by signal is passed on."""
 
     def pass_on(number: int, _frame: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+        with contextlib.suppress(OSError):
+            send(channel, {"signal": number})
 
     before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
     try:
@@ -54,82 +115,3 @@ def _signals_to(pid: int) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _relay(entered: Entered) -> int:
-    """Copy between this terminal and the container's until the command ends."""
-    master, pid = entered.master, entered.pid
-    _resize(master)
-    before = signal.signal(signal.SIGWINCH, lambda *_: _resize(master))
-    try:
-        with _raw(), _signals_to(pid):
-            _copy(master, pid)
-    finally:
-        signal.signal(signal.SIGWINCH, before)
-        os.close(master)
-    return code_of(os.waitpid(pid, 0)[1])
-
-
-@contextlib.contextmanager
-def _raw() -> Iterator[None]:
-    """The terminal of this process in raw mode; nothing when standard input is none."""
-    if not os.isatty(0):
-        yield
-        return
-    before = termios.tcgetattr(0)
-    tty.setraw(0, termios.TCSANOW)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, before)
-
-
-def _resize(master: int) -> None:
-    """Give the container's terminal the size of ours."""
-    for fd in (0, 1, 2):
-        with contextlib.suppress(OSError):
-            fcntl.ioctl(master, termios.TIOCSWINSZ, fcntl.ioctl(fd, termios.TIOCGWINSZ, b"\0" * 8))
-            return
-
-
-def _copy(master: int, pid: int) -> None:
-    """Until the command has ended and its output is read; end of our input is passed on as ^D."""
-    pidfd = os.pidfd_open(pid)
-    poll = select.poll()
-    for fd in (0, master, pidfd):
-        poll.register(fd, select.POLLIN)
-    try:
-        while True:
-            ready = dict(poll.poll())
-            if master in ready:
-                data = _read(master)
-                _write(1, data)
-                if not data:
-                    poll.unregister(master)
-            if 0 in ready:
-                data = _read(0)
-                _write(master, data or b"\x04")
-                if not data:
-                    poll.unregister(0)
-            if pidfd in ready and master not in ready:
-                return
-            if pidfd in ready:
-                os.set_blocking(master, False)
-                while data := _read(master):
-                    _write(1, data)
-                return
-    finally:
-        os.close(pidfd)
-
-
-def _read(fd: int) -> bytes:
-    try:
-        return os.read(fd, 65536)
-    except OSError:  # EIO: no process has the slave open any more
-        return b""
-
-
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

@@ -1,8 +1,14 @@
-"""Fork a further process into a running container.
+"""Start a further process in a running container, from a forked child of the spawner.
 
 Comes in:  the container's spec and state, an ExecSpec, its group, three descriptors or none for a tty.
 Goes out:  an Entered: the process's pid, and with a tty the master.
-Not here:  relaying (``enter``), probing (``capture``).
+Not here:  who waits for it (``session``, ``capture``).
+
+    caller ---- forks ----> entrant ---- forks ----> leaf, which becomes the program
+
+The entrant joins every namespace but the pid namespace and ends; the leaf is born in that one. So what the
+container's other processes can see is in the container's mount namespace from its first moment on, and the
+caller, as a subreaper, inherits it.
 """
 
 from __future__ import annotations
@@ -13,19 +19,22 @@ import signal
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from runtime.cgroup import birth
 from runtime.cgroup.layout import Group
 from runtime.errors import RuntimeFailure
 from runtime.kernel import processes
+from runtime.kernel.keys import join_session_keyring
 from runtime.kernel.namespaces import Clone, setns
-from runtime.process import identity, imports
+from runtime.process import identity, imports, streams
 from runtime.process.messages import receive, revive, send, tell
+from runtime.process.terminal import open_terminal
 from runtime.spec import ContainerSpec, ContainerState, ExecSpec
 from runtime.state import alive
 from schemas.frozen import dataclass
 
-_KINDS = Clone.NEWNS | Clone.NEWNET | Clone.NEWIPC | Clone.NEWUTS | Clone.NEWCGROUP
+_JOINED = Clone.NEWNS | Clone.NEWNET | Clone.NEWIPC | Clone.NEWUTS | Clone.NEWCGROUP | Clone.NEWPID
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +51,30 @@ def fork_into(
     """Start ``run`` inside the container and return when execve(2) has worked.
 
     record: RUN/<project>/containers/<id>, where the compiled seccomp program lies.
-    stdio:  three descriptors, () with a tty. Raises NotExecutable, CommandNotFound, RuntimeFailure.
+    stdio:  three descriptors, () with a tty. The caller has one thread and becomes a subreaper.
+    Raises NotExecutable, CommandNotFound, RuntimeFailure; at once for a paused container, which could not
+    run what enters it.
     """
+    if state.status == "paused":
+        text = f"container '{state.name}' is paused, unpause the container before exec"
+        raise RuntimeFailure(text, hint="pycompose unpause", exit_code=1)
     who = identity.of_exec(spec, run, _filter(record))
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pidfd = _open(state)
-    back = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        setns(pidfd, Clone.NEWPID)  # for our next child only
-        pid, born = birth.fork(own)
-        if pid == 0:
-            ours.close()
-            _child(who, own, pidfd, theirs, stdio, born=born)
-    finally:
-        setns(back, Clone.NEWPID)
-        os.close(back)
-        os.close(pidfd)
-        theirs.close()
-    with ours:
-        return _started(pid, ours)
+    processes.set_subreaper(True)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    entrant, born = birth.fork(own)
+    if entrant == 0:
+        ours.close()
+        os.close(reader)
+        _enter(who, own, pidfd, theirs, writer, stdio, born=born)
+    os.close(pidfd)
+    os.close(writer)
+    theirs.close()
+    with ours, open(reader, "rb") as numbers:
+        number = numbers.read()
+        os.waitpid(entrant, 0)
+        return _started(int(number or 0), ours)
 
 
 def _started(pid: int, channel: socket.socket) -> Entered:
@@ -68,9 +82,12 @@ def _started(pid: int, channel: socket.socket) -> Entered:
     while True:
         message, fds = receive(channel)
         if message is None:
+            if not pid:
+                raise RuntimeFailure("the process that enters the container was killed", exit_code=1)
             return Entered(pid, master)
         if "error" in message:
-            os.waitpid(pid, 0)
+            if pid:
+                os.waitpid(pid, 0)
             if master >= 0:
                 os.close(master)
             raise revive(message["error"])
@@ -95,41 +112,64 @@ def _filter(record: Path) -> bytes:
         raise RuntimeFailure("the container's record is incomplete: its seccomp program is missing") from None
 
 
-def _child(
+def _enter(
     who: identity.Identity,
     own: Group,
     pidfd: int,
     channel: socket.socket,
+    writer: int,
     stdio: Sequence[int],
     *,
     born: bool,
-) -> None:
-    """Never returns. The control group comes first: its files are out of sight afterwards."""
+) -> NoReturn:
+    """The entrant: what is out of sight afterwards comes first. Says the leaf's pid and ends."""
+    try:
+        os.umask(0o022)
+        birth.settle(own, born=born)
+        identity.oom_score(who.oom_score_adj)
+        join_session_keyring()
+        imports.close()
+        setns(pidfd, _JOINED)
+        leaf = os.fork()
+        if leaf == 0:
+            _become(who, channel, stdio)
+        os.write(writer, b"%d" % leaf)
+    except BaseException as error:  # the last frame of a forked process: it must not run its parent's code
+        tell(channel, _failure(error))
+    finally:
+        os._exit(0)
+
+
+def _become(who: identity.Identity, channel: socket.socket, stdio: Sequence[int]) -> NoReturn:
+    """The leaf: no descriptor of ours, no right that it will not have, then the container's files."""
     code = 126
     try:
-        processes.prctl(processes.PR_SET_DUMPABLE, 0)
         os.setsid()
-        os.umask(0o022)
-        if who.tty:  # imported while the host's files are in sight; brings all of mounting
-            from runtime.process.terminal import open_terminal
-        birth.settle(own, born=born)
-        imports.close()
-        setns(pidfd, _KINDS)
-        identity.limits(who)
+        streams.take(stdio, channel.fileno())
         if who.tty:
             master = open_terminal()
             send(channel, {"master": True}, [master])
             os.close(master)
-        for target, fd in enumerate(stdio):
-            os.dup2(fd, target)
-        identity.execute(who, identity.find_user(who))
-    except RuntimeFailure as error:
-        code = error.exit_code
-        tell(channel, error)
+        identity.limits(who)
+        identity.give_up(who)
+        user = identity.find_user(who)
+        streams.give(user.uid)
+        identity.execute(who, user)
     except BaseException as error:  # the last frame of a forked process: it must not run its parent's code
-        tell(channel, RuntimeFailure(f"cannot enter the container: {error}", exit_code=126))
+        failure = _failure(error)
+        code = failure.exit_code
+        tell(channel, failure)
     finally:
         os._exit(code)
+
+
+def _failure(error: BaseException) -> RuntimeFailure:
+    if isinstance(error, RuntimeFailure):
+        return error
+    if isinstance(error, OSError):
+        about = f" ({error.filename})" if error.filename else ""
+        return RuntimeFailure(f"cannot enter the container: {error.strerror}{about}", exit_code=126)
+    return RuntimeFailure(f"cannot enter the container: {type(error).__name__}: {error}", exit_code=126)
 
 
 def code_of(status: int) -> int:

@@ -2,6 +2,8 @@
 
 Comes in:  an Identity; the caller is inside the container's namespaces and root.
 Goes out:  the program runs (``execute`` does not return), or a RuntimeFailure says why not.
+The order: ``give_up`` what the program may not have, then look at the container's files (``find_user``), then
+``execute``. Nothing inside decides about rights.
 Not here:  namespaces and mounts (``runtime.process.launch``), exec's joining (``runtime.process.enter``).
 """
 
@@ -22,9 +24,13 @@ from runtime.kernel.libc import close_range
 from runtime.kernel.processes import prctl
 from runtime.policy.capabilities import NAMES, mask, named
 from runtime.policy.users import UnknownUser, User, look_up
+from runtime.process import inside
 from runtime.spec import DEFAULT_PATH, ContainerSpec, ExecSpec, Ulimit
 from schemas.frozen import dataclass
 
+# Until the program runs: for the change of user and for loading the filter without no_new_privs.
+_NEEDED = mask(("SETUID", "SETGID", "SETPCAP", "SYS_ADMIN"))
+_MOST = 64  # capabilities that a set has room for
 _RESET = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP)
 
 
@@ -75,7 +81,7 @@ def of_exec(spec: ContainerSpec, run: ExecSpec, filter: bytes) -> Identity:
         groups=spec.groups,
         working_dir=run.working_dir or spec.working_dir or "/",
         capabilities=mask(NAMES if run.privileged or spec.privileged else spec.capabilities),
-        filter=b"" if run.privileged else filter,
+        filter=filter,
         no_new_privileges=spec.no_new_privileges,
         ulimits=spec.ulimits,
         oom_score_adj=spec.oom_score_adj,
@@ -87,7 +93,8 @@ def of_exec(spec: ContainerSpec, run: ExecSpec, filter: bytes) -> Identity:
 def find_user(identity: Identity) -> User:
     """Look the user up in this root's own files. Raises RuntimeFailure when it is not there."""
     try:
-        return look_up(identity.user, identity.groups, _text("/etc/passwd"), _text("/etc/group"))
+        passwd, group = inside.text("/etc/passwd"), inside.text("/etc/group")
+        return look_up(identity.user, identity.groups, passwd, group)
     except UnknownUser as error:
         text = f"unable to find user: {error}"
         raise RuntimeFailure(text, hint="see 'user:' of the service", exit_code=1) from None
@@ -103,16 +110,44 @@ def environment(identity: Identity, user: User) -> dict[str, str]:
 
 
 def limits(identity: Identity) -> list[str]:
-    """Set rlimits and oom_score_adj. Returns warnings: raising needs CAP_SYS_RESOURCE."""
+    """Set rlimits. Returns warnings: raising needs CAP_SYS_RESOURCE."""
     warnings = []
     for limit in identity.ulimits:
         number = getattr(resource, f"RLIMIT_{limit.name.upper()}", None)
         if number is None:
             raise RuntimeFailure(f"'{limit.name}' is no resource limit", hint="see 'ulimits:' of the service")
         warnings += _limit(limit, number)
-    if identity.oom_score_adj is not None:
-        warnings += _oom_score(identity.oom_score_adj)
     return warnings
+
+
+def oom_score(score: int | None) -> list[str]:
+    """Set oom_score_adj of this process through the host's /proc. Returns warnings."""
+    if score is None:
+        return []
+    try:
+        Path("/proc/self/oom_score_adj").write_text(str(score))
+        return []
+    except OSError:
+        return [f"oom_score_adj {score} has no effect: lowering it needs CAP_SYS_RESOURCE"]
+
+
+def give_up(identity: Identity) -> None:
+    """Give up every capability that neither the program may have nor its start needs.
+
+    How many there are is the kernel's to say (EINVAL), not a file's.
+    """
+    held = capget().permitted
+    wanted = identity.capabilities & held
+    for number in range(_MOST):
+        if wanted >> number & 1:
+            continue
+        try:
+            prctl(processes.PR_CAPBSET_DROP, number)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            break
+    capset(Capabilities(wanted, held & (wanted | _NEEDED), 0))
 
 
 def execute(identity: Identity, user: User, *, deathsig: bool = False) -> None:
@@ -127,26 +162,21 @@ def execute(identity: Identity, user: User, *, deathsig: bool = False) -> None:
     program = search(identity.argv[0], env)
     _reset_signals()
     close_range(3, cloexec=True)
-    if deathsig:  # after setresuid(2), which clears it
-        prctl(processes.PR_SET_PDEATHSIG, signal.SIGKILL)
-    _lock_in(identity, wanted)
+    _lock_in(identity, wanted, deathsig=deathsig)
     _change_directory(identity, last=True)
     program = program or search(identity.argv[0], env)
     _exec(program, identity.argv, env)
 
 
-def confine(identity: Identity, user: User) -> None:
+def confine(identity: Identity, user: User, *, deathsig: bool = False) -> None:
     """Keep running, as ``user`` and with no more rights than the program of ``identity`` gets."""
-    _lock_in(identity, _take_user(identity, user))
+    _lock_in(identity, _take_user(identity, user), deathsig=deathsig)
 
 
 def _take_user(identity: Identity, user: User) -> int:
-    """Change user and groups, keeping every capability until the filter is loaded. Returns the final mask."""
+    """Change user and groups after ``give_up``. Returns the final mask of capabilities."""
     held = capget().permitted
-    wanted = identity.capabilities & held
-    for number in range(_last_capability() + 1):
-        if not wanted >> number & 1:
-            prctl(processes.PR_CAPBSET_DROP, number)
+    capset(Capabilities(held, held, 0))
     prctl(processes.PR_SET_KEEPCAPS, 1)
     os.setgroups(user.groups)
     os.setresgid(user.gid, user.gid, user.gid)
@@ -154,10 +184,12 @@ def _take_user(identity: Identity, user: User) -> int:
     if identity.no_new_privileges:
         prctl(processes.PR_SET_NO_NEW_PRIVS, 1)
     capset(Capabilities(held, held, 0))
-    return wanted if user.uid == 0 else 0
+    return identity.capabilities & held if user.uid == 0 else 0
 
 
-def _lock_in(identity: Identity, wanted: int) -> None:
+def _lock_in(identity: Identity, wanted: int, *, deathsig: bool) -> None:
+    if deathsig:  # after setresuid(2), which clears it
+        prctl(processes.PR_SET_PDEATHSIG, signal.SIGKILL)
     if identity.filter:
         seccomp.load(identity.filter)
     capset(Capabilities(wanted, wanted, 0))
@@ -208,14 +240,17 @@ def _change_directory(identity: Identity, *, last: bool) -> None:
     if not last and identity.make_working_dir:
         _make_directory(path)
     try:
-        os.chdir(path)
+        inside.change_directory(path)
     except PermissionError as error:
         if last and Path.cwd() == Path(path):
             return
         if last:
             raise RuntimeFailure(f"working directory '{path}': {error.strerror}") from None
     except OSError as error:
-        text = f"working directory '{path}': {(error.strerror or '').lower()}"
+        why = os.strerror(error.errno or 0).lower()
+        if error.errno == errno.ELOOP:
+            why = "it leads through a link of /proc, out of the container's root"
+        text = f"working directory '{path}': {why}"
         raise RuntimeFailure(text, hint="see 'working_dir:'", exit_code=127) from None
 
 
@@ -239,25 +274,10 @@ def _limit(limit: Ulimit, number: int) -> list[str]:
         return [f"ulimit {limit.name}: cannot be raised above {shown} here (no CAP_SYS_RESOURCE)"]
 
 
-def _oom_score(score: int) -> list[str]:
-    try:
-        Path("/proc/self/oom_score_adj").write_text(str(score))
-        return []
-    except OSError:
-        return [f"oom_score_adj {score} has no effect: lowering it needs CAP_SYS_RESOURCE"]
-
-
 def missing_capabilities(identity: Identity) -> list[str]:
     """Warnings for capabilities that were asked for and that we do not have ourselves."""
     lacking = identity.capabilities & ~capget().permitted
     return [f"capability {name} is not available here" for name in named(lacking)]
-
-
-def _last_capability() -> int:
-    try:
-        return int(_text("/proc/sys/kernel/cap_last_cap") or len(NAMES) - 1)
-    except ValueError:
-        return len(NAMES) - 1
 
 
 def _reset_signals() -> None:
@@ -265,10 +285,3 @@ def _reset_signals() -> None:
     for number in _RESET:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(errors="replace")
-    except OSError:
-        return ""

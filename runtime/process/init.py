@@ -1,80 +1,75 @@
-"""A tiny init: pid 1 that starts the program, passes signals on to it and reaps what is left over.
+"""``init: true``: pid 1 is a tiny program that passes signals on to the container's own and reaps.
 
-Comes in:  the container's pid 1, everything but the program set up.
-Goes out:  the child returns and becomes the program; pid 1 ends with the program's exit code.
-Not here:  the identity of the program (``identity.execute``).
-Source: signal(7), wait(2), setpgid(2).
+Comes in:  the container's first process, everything but the program set up.
+Goes out:  the child returns and becomes the program; pid 1 becomes the init.
+Not here:  the init itself (``init_image``), the identity of the program (``identity.execute``).
+Source: signal(7), setpgid(2), memfd_create(2), execveat(2).
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
+import errno
 import fcntl
 import os
 import signal
 import socket
 import termios
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from runtime.kernel.libc import close_range
+from runtime.errors import RuntimeFailure
+from runtime.process.init_image import FORWARDED, image
+from runtime.process.messages import tell
 
-_FORWARDED = set(signal.Signals) - {
-    signal.SIGKILL,
-    signal.SIGSTOP,
-    signal.SIGCHLD,
-    signal.SIGSEGV,
-    signal.SIGBUS,
-    signal.SIGFPE,
-    signal.SIGILL,
-    signal.SIGTRAP,
-    signal.SIGABRT,
-    signal.SIGSYS,
-    signal.SIGTTIN,
-    signal.SIGTTOU,
-}
+NAME = "/sbin/pycompose-init"
+_MFD_EXEC = 0x10  # since Linux 6.3
+_SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
 
 def fork_program(channel: socket.socket, confine: Callable[[], None], argv: Sequence[str]) -> None:
-    """Fork; the child returns, pid 1 stays here and exits with the child's code.
+    """Fork; the child returns once the caller has become the init, and takes on the container's program.
 
-    channel: is closed in pid 1, so that its end means execve(2) also with an init.
-    confine: gives up in pid 1 what the program may not have either: it may trace its init. The child
-             returns after that. argv: the program's, shown in pid 1 behind a name of our own.
+    channel: its end means execve(2), also with an init: the caller's copy closes when it executes.
+    confine: gives up in pid 1 what the program may not have either, which may trace its init.
+    argv:    the program's, shown in pid 1 behind NAME.
     """
     reader, writer = os.pipe2(os.O_CLOEXEC)
-    signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED | {signal.SIGCHLD})
+    signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED | {signal.SIGCHLD})
     child = os.fork()
     if child == 0:
         os.close(writer)
-        os.read(reader, 1)
+        failed = os.read(reader, 1)
         os.close(reader)
+        if failed:
+            os._exit(125)
         _foreground()
         return
-    code = 125
+    os.close(reader)
     try:
-        with contextlib.suppress(OSError):  # no /proc in this container
-            _show(["/sbin/pycompose-init", "--", *argv])
+        program = sealed(image(os.uname().machine, child))
         confine()
-        channel.close()
-        close_range(3)
-        code = _serve(child)
+        os.execve(program, [NAME, "--", *argv], {})
+    except KeyError:
+        tell(channel, RuntimeFailure(f"'init: true' is not available on {os.uname().machine}"))
+    except RuntimeFailure as error:
+        tell(channel, error)
+    except OSError as error:
+        why = "the sysctl vm.memfd_noexec forbids it" if error.errno == errno.EACCES else error.strerror
+        tell(channel, RuntimeFailure(f"the init of the container cannot be executed: {why}"))
     finally:
-        os._exit(code)
+        os.write(writer, b"x")
+        os._exit(125)
 
 
-def _show(words: Sequence[str]) -> None:
-    """Let /proc/1/cmdline say ``words``: what it says now are paths of the host, and so does environ.
-
-    Both are memory of this process; proc(5) tells where (arg_start, arg_end, env_start, env_end).
-    """
-    fields = Path("/proc/self/stat").read_text(errors="replace").rpartition(")")[2].split()
-    start, end, env_start, env_end = (int(word) for word in fields[45:49])
-    text = b"\0".join(os.fsencode(word) for word in words)[: max(0, end - start - 1)]
-    if start:
-        ctypes.memmove(start, text.ljust(end - start, b"\0"), end - start)
-        ctypes.memset(env_start, 0, env_end - env_start)
+def sealed(content: bytes) -> int:
+    """A file in memory that holds ``content`` and cannot be changed. Returns its descriptor."""
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        fd = os.memfd_create("pycompose-init", flags | _MFD_EXEC)
+    except OSError:  # EINVAL: an older kernel, where every such file can be executed
+        fd = os.memfd_create("pycompose-init", flags)
+    os.write(fd, content)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    return fd
 
 
 def _foreground() -> None:
@@ -82,27 +77,4 @@ def _foreground() -> None:
     os.setpgid(0, 0)
     if os.isatty(0):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
-        with open("/dev/tty", "rb", buffering=0, closefd=True) as terminal:
-            fcntl.ioctl(terminal, termios.TIOCSPGRP, os.getpgrp().to_bytes(4, "little"))
-
-
-def _serve(child: int) -> int:
-    """Pass signals on and reap until ``child`` has ended. Returns its code, 128 + n for signal n."""
-    while True:
-        number = signal.sigwait(_FORWARDED | {signal.SIGCHLD})
-        if number != signal.SIGCHLD:
-            try:
-                os.kill(child, number)
-            except ProcessLookupError:
-                pass
-            continue
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                break
-            if pid == child:
-                code = os.waitstatus_to_exitcode(status)
-                return code if code >= 0 else 128 - code
-            if pid == 0:
-                break
+        fcntl.ioctl(0, termios.TIOCSPGRP, os.getpgrp().to_bytes(4, "little"))

@@ -15,6 +15,7 @@ import signal
 import socket
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from runtime.cgroup.layout import Group
 from runtime.cgroup.writes import writes
 from runtime.errors import RuntimeFailure
 from runtime.kernel import processes
+from runtime.kernel.keys import join_session_keyring
 from runtime.kernel.namespaces import Clone, setdomainname, sethostname, setns, unshare
 from runtime.kernel.processes import prctl
 from runtime.policy.sysctls import own_sysctl
-from runtime.process import identity, imports, init
+from runtime.process import identity, imports, init, streams
 from runtime.process.messages import receive, receive_text, revive, send, tell
 from runtime.process.terminal import open_terminal
 from runtime.rootfs import apply as rootfs
@@ -49,7 +51,7 @@ class Order:
     """Everything ``launch`` needs.
 
     upper, work, staging: the overlay's directories and an empty mount point.
-    stdio:    three descriptors for the process; () with a tty.
+    stdio:    three descriptors for the process, streams.NULL for its own /dev/null; () with a tty.
     joins:    kind ("network", "pid", ...) -> path of the namespace to join instead of a new one.
     filter:   seccomp program or b"".
     deathsig: the container dies with its parent.
@@ -156,7 +158,7 @@ def _child(make: Callable[[], Order], channel: socket.socket, *, born: bool) -> 
     code = 125
     try:
         order = make()
-        answer, master = _set_up(order, born=born)
+        answer, master = _set_up(order, channel, born=born)
         send(channel, answer, [master] if master is not None else [])
         if master is not None:
             os.close(master)
@@ -174,18 +176,20 @@ def _child(make: Callable[[], Order], channel: socket.socket, *, born: bool) -> 
         os._exit(code)
 
 
-def _set_up(order: Order, *, born: bool) -> tuple[dict[str, Any], int | None]:
+def _set_up(order: Order, channel: socket.socket, *, born: bool) -> tuple[dict[str, Any], int | None]:
     """From the fork to the gate. Returns the first message and the master of a pty, or None."""
     spec = order.spec
     os.setsid()
     os.umask(0o022)
     prctl(processes.PR_SET_DUMPABLE, 0)  # nothing in the container may look into this interpreter
     processes.set_name("pycompose-init")
+    join_session_keyring()
     warnings = _control_group(order, born=born)
     shown = _cgroup_mounts(order.group)
     _namespaces(order)
     _names(order)
     warnings += _sysctls(spec)
+    warnings += identity.oom_score(spec.oom_score_adj)
     answer = order.introduce()
     rootfs.detach(propagation(spec), order.staging)
     ipc = order.joins.get("ipc", "")
@@ -199,6 +203,7 @@ def _set_up(order: Order, *, born: bool) -> tuple[dict[str, Any], int | None]:
     rootfs.apply(ops, order.staging)
     imports.close()
     rootfs.enter_root(order.staging)
+    streams.take(order.stdio, channel.fileno())
     if spec.namespaces.network in ("private", "none") and "network" not in order.joins:
         _loopback_up()
     warnings += [] if spec.privileged else identity.missing_capabilities(identity.of_container(spec, b""))
@@ -208,14 +213,14 @@ def _set_up(order: Order, *, born: bool) -> tuple[dict[str, Any], int | None]:
 
 
 def _become(order: Order, channel: socket.socket) -> None:
-    """Behind the gate: standard streams, user, program."""
+    """Behind the gate: rights, user, program."""
     own = identity.of_container(order.spec, order.filter)
+    identity.give_up(own)
     user = identity.find_user(own)
-    for target, fd in enumerate(order.stdio):
-        os.dup2(fd, target)
-    _own_streams(user.uid)
+    streams.give(user.uid)
     if order.spec.init:
-        init.fork_program(channel, lambda: identity.confine(own, user), order.spec.argv)
+        confine = partial(identity.confine, own, user, deathsig=order.deathsig)
+        init.fork_program(channel, confine, order.spec.argv)
     identity.execute(own, user, deathsig=order.deathsig)
 
 
@@ -308,12 +313,3 @@ def _loopback_up() -> None:
     """netdevice(7): set IFF_UP on ``lo``."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh22x", b"lo", 1))  # SIOCSIFFLAGS
-
-
-def _own_streams(uid: int) -> None:
-    """Let the process open /dev/stdout again: pipes and terminals are given to its user."""
-    for fd in range(3):
-        info = os.fstat(fd)
-        if uid and info.st_uid != uid and (info.st_mode & 0o170000 == 0o010000 or os.isatty(fd)):
-            with contextlib.suppress(OSError):
-                os.fchown(fd, uid, -1)

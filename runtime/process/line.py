@@ -16,14 +16,17 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from runtime.process.environment import own_environment
+
 SOCKET = "monitors.sock"
+EXEC_SOCKET = "exec.sock"  # where a spawner takes requests to run a command in a container
 _LONGEST = 100  # sun_path has 108 bytes (unix(7))
 
 
-def listen(run: Path) -> socket.socket:
-    """Listen at RUN/<project>/monitors.sock; a stale socket file is replaced."""
+def listen(run: Path, socket_name: str = SOCKET) -> socket.socket:
+    """Listen at a socket of RUN/<project>; a stale socket file is replaced."""
     server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-    path = run / SOCKET
+    path = run / socket_name
     path.unlink(missing_ok=True)
     with _address(path) as name:
         server.bind(name)
@@ -32,11 +35,11 @@ def listen(run: Path) -> socket.socket:
     return server
 
 
-def connect(run: Path) -> socket.socket | None:
-    """Connect to the supervisor of this project; None when nobody listens."""
+def connect(run: Path, socket_name: str = SOCKET) -> socket.socket | None:
+    """Connect to the supervisor of this project, or to another socket of it; None when nobody listens."""
     client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        with _address(run / SOCKET) as name:
+        with _address(run / socket_name) as name:
             client.connect(name)
     except OSError:
         client.close()
@@ -86,7 +89,13 @@ class Revival:
         ]
         self._pause = min(self._pause * 2, 30.0)
         with contextlib.suppress(OSError):
-            os.posix_spawnp(self._argv[0], list(self._argv), os.environ, file_actions=actions, setsid=True)
+            os.posix_spawnp(
+                self._argv[0],
+                list(self._argv),
+                own_environment(os.environ),
+                file_actions=actions,
+                setsid=True,
+            )
 
     def _release(self) -> None:
         if self._lock is not None:

@@ -21,10 +21,12 @@ from typing import Any
 from runtime.cgroup import apply as cgroup
 from runtime.cgroup.layout import OURS, Layout, find, group
 from runtime.errors import RuntimeFailure
+from runtime.kernel import processes
 from runtime.process import confinement, ending
-from runtime.process.fresh import start
+from runtime.process.fresh import enter_world, start
 from runtime.process.launch import Launched, Order, launch
 from runtime.process.messages import receive, revive, send, tell
+from runtime.process.streams import NULL
 from runtime.spec import ContainerSpec, ExitRecord, from_json, to_json
 
 Output = Callable[[bytes], None]
@@ -127,14 +129,16 @@ def _copy(reader: int, output: Output) -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The helper: scratch directory, descriptor of the channel, descriptor of the output pipe."""
+    """The helper: scratch directory, descriptors of channel and output pipe, two for ``enter_world``."""
+    enter_world(arguments)
+    processes.prctl(processes.PR_SET_DUMPABLE, 0)
     scratch, channel = Path(arguments[0]), socket.socket(fileno=int(arguments[1]))
     spec = from_json(ContainerSpec, json.loads((scratch / "order.json").read_text()))
     layout = find()
     cgroup.settle(layout)
     _sweep(layout)
     own = group(layout, _GROUPS, f"{spec.id[:12]}.{os.getpid()}", spec.limits.parent)
-    writer, null = int(arguments[2]), os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    writer = int(arguments[2])
     os.set_inheritable(writer, False)
     channel.set_inheritable(False)
     work, staging = scratch / "work", scratch / "root"
@@ -146,7 +150,7 @@ def main(arguments: Sequence[str]) -> int:
         upper=Path(spec.upper),
         work=work,
         staging=staging,
-        stdio=(null, writer, writer),
+        stdio=(NULL, writer, writer),
         filter=(scratch / "seccomp").read_bytes(),
         deathsig=True,
         made=cgroup.make(own),

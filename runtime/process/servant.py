@@ -71,11 +71,15 @@ class Servant:
             except (BrokenPipeError, ConnectionResetError):
                 self._lost()
 
-    async def ask(self, request: dict[str, Any]) -> dict[str, Any] | None:
-        """Send a request with a connection for its answer; None when that was closed without one."""
+    async def ask(self, request: dict[str, Any], more: dict[str, Any]) -> dict[str, Any] | None:
+        """Send a request with a connection for its answer; None when that was closed without one.
+
+        more: goes over that connection, for the process that answers alone.
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         try:
+            send(ours, more)
             self.tell(request, [theirs.fileno()])
         except RuntimeFailure:
             ours.close()

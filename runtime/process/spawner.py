@@ -1,11 +1,12 @@
 """The spawner: small, single-threaded, parent of every monitor, second parent of every pid 1.
 
-Comes in:  requests of the supervisor, with descriptors.
-Goes out:  forked monitors and exec runners; a revived supervisor when it is gone.
+Comes in:  requests of the supervisor, with descriptors; connections of ``exec`` to RUN/<project>/exec.sock.
+Goes out:  forked monitors, probes, and sessions of ``exec``; a revived supervisor when it is gone.
 Not here:  what a monitor does. Standard library only: what is imported here is what each monitor weighs.
 
 Said to it: {"do": "adopt"|"exec"|"sweep"|"close", "id": ...}, and ``task.pack`` to create; the first
-descriptor of create, adopt and exec is the new process's own connection to the supervisor.
+descriptor of create, adopt and exec is the new process's own connection to the supervisor. What exec runs
+comes over that connection: the spawner never holds it, and no other container's process is forked with it.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ from runtime.cgroup.layout import find
 from runtime.cgroup.leave import leave
 from runtime.cgroup.writes import writes
 from runtime.kernel import processes
-from runtime.process import capture, monitor
-from runtime.process.line import Revival, lock
+from runtime.process import capture, monitor, session
+from runtime.process.fresh import enter_world
+from runtime.process.line import EXEC_SOCKET, Revival, listen, lock, peer
 from runtime.process.log import lines
 from runtime.process.messages import receive, receive_text, send
 from runtime.process.rehearsal import rehearse
@@ -61,6 +63,7 @@ class Spawner:
         self.revival: Revival | None = None
         self.closing = False
         self.poll = select.poll()
+        self.door = listen(run, EXEC_SOCKET)
         self.wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
@@ -68,6 +71,7 @@ class Spawner:
     def serve(self) -> None:
         """Until the supervisor says close."""
         self.poll.register(self.wake, select.POLLIN)
+        self.poll.register(self.door, select.POLLIN)
         if self.channel is not None:
             self.poll.register(self.channel, select.POLLIN)
         while not (self.closing and not self.others):
@@ -76,10 +80,23 @@ class Spawner:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self.wake, 4096)
                 self._reap()
+            if self.door.fileno() in ready:
+                self._guest()
             if self.channel is not None and self.channel.fileno() in ready:
                 self._request()
             if self.channel is None and not self.closing:
                 self._reconnect()
+
+    def _guest(self) -> None:
+        """A command wants to run something in a container: a child of ours reads what, and serves it."""
+        try:
+            guest, _ = self.door.accept()
+        except OSError:  # it has gone again, or there are no descriptors left: it asks again
+            return
+        with guest:
+            if peer(guest)[1] in (0, os.geteuid()):
+                here = (self.run, self.data, self.layout)
+                self.others.add(self._fork(lambda: session.serve(guest, *here)))
 
     def _request(self) -> None:
         assert self.channel is not None
@@ -111,9 +128,8 @@ class Spawner:
         if verb == "adopt":
             self._adopt(id, fds)
         elif verb == "exec":
-            spec = from_json(ExecSpec, message["exec"])
             place = Place(self.run, self.data, id)
-            self.others.add(self._fork(lambda: capture.run(place, self.layout, spec, _connection(fds))))
+            self.others.add(self._fork(lambda: capture.run(place, self.layout, _connection(fds))))
         elif verb == "sweep":
             self.others.add(self._fork(self._sweep))
         elif verb == "close":
@@ -144,6 +160,7 @@ class Spawner:
             os.close(self.wake)
             os.close(self._waker)
             os.close(self.held)
+            self.door.close()
             if self.channel is not None:
                 self.channel.close()
             body()
@@ -245,10 +262,13 @@ def _connection(fds: Sequence[int]) -> socket.socket:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Arguments: the descriptor of the connection; its first message says {"run", "data", "revive"}.
+    """Arguments: the descriptor of the connection, whose first message says {"run", "data", "revive"}; two
+    for ``enter_world``.
 
     So the supervisor starts it before it knows its project, and both warm up side by side.
     """
+    enter_world(arguments)
+    processes.prctl(processes.PR_SET_DUMPABLE, 0)  # and so what it forks is from its first moment on
     channel = socket.socket(fileno=int(arguments[0]))
     channel.set_inheritable(False)
     processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from boxes import Box
 
-from runtime import state as records
 from runtime.container import Runtime
 from runtime.errors import CommandNotFound, NotExecutable, RuntimeFailure
 from runtime.process.enter import enter
@@ -45,7 +44,7 @@ def entered(box: Box, spec: ContainerSpec, run: ExecSpec) -> tuple[int, str]:
     os.dup2(writer, 1)
     os.close(writer)
     try:
-        code = enter(spec, records.read(box.run, box.data, spec.id), run, run=box.run)
+        code = enter(spec, run, run=box.run)
     finally:
         os.dup2(saved, 1)
         os.close(saved)
@@ -81,12 +80,12 @@ def test_enter_tells_signals_and_missing_commands_as_a_shell_does(box: Box) -> N
     running(box, body)
 
 
-def test_a_privileged_exec_has_every_capability_and_no_filter(box: Box) -> None:
+def test_a_privileged_exec_has_every_capability_and_keeps_the_filter(box: Box) -> None:
     async def body(_runtime: Runtime, spec: ContainerSpec) -> None:
         run = ExecSpec(argv=("grep", "-E", "CapEff|Seccomp:", "/proc/self/status"), privileged=True)
         _, output = entered(box, spec, run)
         assert int(output.split()[1], 16) & 1 << 21  # CAP_SYS_ADMIN
-        assert output.split()[3] == "0"
+        assert output.split()[3] == "2"
 
     running(box, body)
 
@@ -101,11 +100,10 @@ def test_the_memory_of_an_exec_counts_for_the_container(box: Box) -> None:
 
 def test_a_terminal_in_the_containers_own_devpts(box: Box) -> None:
     async def body(_runtime: Runtime, spec: ContainerSpec) -> None:
-        state = records.read(box.run, box.data, spec.id)
         pid, master = pty.fork()
         if pid == 0:
             run = ExecSpec(argv=("sh", "-c", "tty; stty size; read line; echo got $line; exit 3"), tty=True)
-            os._exit(enter(spec, state, run, run=box.run))
+            os._exit(enter(spec, run, run=box.run))
         output = b""
         os.write(master, b"hello\r")
         while True:

@@ -113,10 +113,14 @@ def perform(scope: Scope, project: str, arguments: Mapping[str, Any], *, quiet: 
         undo.enter_context(_SignalsTo(stay))
         if streams:
             streams.hand_over()
-            streams.run(courier.fileno(), lambda: stay.look() or courier.done)
         while not courier.done:
-            courier.wait()
-            stay.look()
+            if streams and stay.id:  # from now on the terminal is the command's: no progress paints over it
+                streams.run(courier.fileno(), lambda: stay.look() or courier.done)
+            else:
+                courier.wait()
+                stay.look()
+        if streams:
+            streams.drain()
         return stay.code()
 
 

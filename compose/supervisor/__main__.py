@@ -39,6 +39,7 @@ class Answer:
 def main(words: list[str]) -> int:
     """Be the supervisor; a command that waits hears why when that fails. Returns the exit code."""
     piped = words[:1] == ["--pipes"]
+    _close_all_but([int(word) for word in words[1:3]] if piped else [])
     answer = Answer(int(words[2]) if piped else -1)
     try:
         return _supervise(int(words[1]) if piped else words[1], answer)
@@ -47,9 +48,19 @@ def main(words: list[str]) -> int:
         raise
 
 
+def _close_all_but(pipes: list[int]) -> None:
+    """Descriptors that the command had inherited from its caller end here: they would stay open for days."""
+    first = 3
+    for pipe in sorted(pipes):
+        os.closerange(first, pipe)
+        first = pipe + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+
+
 def _supervise(project: str | int, answer: Answer) -> int:
     """Warm up, learn the project (an int is the pipe to read it from), take its lock, serve."""
     gc.set_threshold(50_000, 20, 20)  # what is imported stays: the search for cycles in it is put off
+    os.umask(0o022)  # the caller's decides about the caller's files alone
     for name in ("ssl", "_hashlib", "bz2", "lzma"):  # asyncio, hashlib and shutil do without; 20 ms
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     from runtime.cgroup.leave import leave

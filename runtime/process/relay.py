@@ -90,6 +90,10 @@ class Streams:
                 self._close_input()
             if other in ready and ended():
                 break
+        self.drain()
+
+    def drain(self) -> None:
+        """Pass on what is left in the pipes, without waiting for more."""
         for source in list(self.outputs):
             while self._pump(source, last=True):
                 pass

@@ -183,15 +183,25 @@ class Runtime:
 
     async def freeze(self, id: str, *, frozen: bool) -> None:
         """Pause a running container, or let a paused one go on; its state says "paused" meanwhile."""
-        place = Place(self.run, self.data, id)
         state = records.read(self.run, self.data, id)
         wanted = "running" if frozen else "paused"
         if state.status != wanted:
             raise RuntimeFailure(f"container '{state.name}' is not {wanted}", exit_code=1)
+        self._set_frozen(state, frozen=frozen)
+
+    def thaw(self, id: str) -> None:
+        """Let a paused container go on, if it is one: a frozen process takes no signal, not even SIGKILL."""
+        state = records.read(self.run, self.data, id)
+        if state.status == "paused":
+            self._set_frozen(state, frozen=False)
+
+    def _set_frozen(self, state: ContainerState, *, frozen: bool) -> None:
+        id = state.id
         parent = records.read_spec(self.data, id).limits.parent
         cgroup.freeze(group(find(), self.run.name, id, parent), frozen=frozen)
         records.write_json(
-            place.record / "state.json", dataclasses.replace(state, status="paused" if frozen else "running")
+            Place(self.run, self.data, id).record / "state.json",
+            dataclasses.replace(state, status="paused" if frozen else "running"),
         )
 
     async def wait(self, id: str) -> ExitRecord:

@@ -157,6 +157,8 @@ class Keeper:
         self._save()
         if not self.running:
             return await self.discard()
+        if self.launch.pre_stop:  # a hook cannot enter what is paused
+            self.shop.runtime.thaw(self.id)
         for hook in self.launch.pre_stop:
             try:
                 await self._hook(hook, "pre_stop")
@@ -164,6 +166,7 @@ class Keeper:
                 self.shop.emit(warning(error.message))
         grace = self.launch.spec.stop_grace if timeout is None else timeout
         await self._signal(self.launch.spec.stop_signal)
+        self.shop.runtime.thaw(self.id)  # after the signal, so that it is the first thing to be seen
         try:
             async with asyncio.timeout(None if grace < 0 else grace):
                 await self._ended()
@@ -179,6 +182,8 @@ class Keeper:
             if not self.running:
                 self._save()
         await self._signal(signum)
+        if signum == signal.SIGKILL:
+            self.shop.runtime.thaw(self.id)
 
     async def _signal(self, signum: int) -> None:
         if self.running:

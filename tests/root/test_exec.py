@@ -149,3 +149,17 @@ def test_entering_what_does_not_run_is_an_error(box: Box) -> None:
             await runtime.execute(spec.id, ExecSpec(argv=("true",)))
 
     running(box, body)
+
+
+def test_a_paused_container_refuses_to_be_entered_and_can_be_ended(box: Box) -> None:
+    async def body(runtime: Runtime, spec: ContainerSpec) -> None:
+        await runtime.freeze(spec.id, frozen=True)
+        with pytest.raises(RuntimeFailure, match="is paused, unpause the container before exec"):
+            entered(box, spec, ExecSpec(argv=("true",)))
+        with pytest.raises(RuntimeFailure, match="is paused"):
+            await runtime.execute(spec.id, ExecSpec(argv=("true",)))
+        await runtime.signal(spec.id, signal.SIGKILL)
+        runtime.thaw(spec.id)
+        assert (await runtime.wait(spec.id)).code == 137
+
+    running(box, body)

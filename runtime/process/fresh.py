@@ -1,7 +1,7 @@
 """Start a small Python process of ours that containers cannot change: isolated, from a read-only view.
 
 Comes in:  a module below ``runtime.process`` with a ``main``, descriptors it gets.
-Goes out:  a subprocess.Popen; in the new process ``enter_world`` leads from the view to the real file system.
+Goes out:  a subprocess.Popen; in the new process ``world.enter`` leads from the view to the real file system.
 Not here:  what the process does.
 
 Containers are forks of these processes until their program runs, so /proc/<pid>/exe of a container's first
@@ -32,7 +32,7 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Run ``main(arguments)`` of ``module`` in a fresh interpreter (about 30 ms) that keeps ``fds`` open.
 
-    ``main`` gets two words more, for ``enter_world``. Raises OSError: EPERM without CAP_SYS_ADMIN.
+    ``main`` gets two words more, for ``world.enter``. Raises OSError: EPERM without CAP_SYS_ADMIN.
     """
     world = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -49,17 +49,6 @@ def start(
             os.close(view)
     finally:
         os.close(world)
-
-
-def enter_world(words: Sequence[str]) -> None:
-    """Leave the view: the caller sees the file system as its starter did. All imports come before.
-
-    words: the last two arguments of ``main``.
-    """
-    world, view = int(words[-2]), int(words[-1])
-    change_root(world)
-    os.close(world)
-    os.close(view)
 
 
 def _start_in(

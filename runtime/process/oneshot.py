@@ -22,8 +22,8 @@ from runtime.cgroup import apply as cgroup
 from runtime.cgroup.layout import OURS, Layout, find, group
 from runtime.errors import RuntimeFailure
 from runtime.kernel import processes
-from runtime.process import confinement, ending
-from runtime.process.fresh import enter_world, start
+from runtime.process import confinement, ending, world
+from runtime.process.fresh import start
 from runtime.process.launch import Launched, Order, launch
 from runtime.process.messages import receive, revive, send, tell
 from runtime.process.streams import NULL
@@ -129,8 +129,8 @@ def _copy(reader: int, output: Output) -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The helper: scratch directory, descriptors of channel and output pipe, two for ``enter_world``."""
-    enter_world(arguments)
+    """The helper: scratch directory, descriptors of channel and output pipe, two for ``world.enter``."""
+    world.enter(arguments)
     processes.prctl(processes.PR_SET_DUMPABLE, 0)
     scratch, channel = Path(arguments[0]), socket.socket(fileno=int(arguments[1]))
     spec = from_json(ContainerSpec, json.loads((scratch / "order.json").read_text()))

@@ -32,8 +32,7 @@ from runtime.cgroup.layout import find
 from runtime.cgroup.leave import leave
 from runtime.cgroup.writes import writes
 from runtime.kernel import processes
-from runtime.process import capture, monitor, session
-from runtime.process.fresh import enter_world
+from runtime.process import capture, monitor, session, world
 from runtime.process.line import EXEC_SOCKET, Revival, listen, lock, peer
 from runtime.process.log import lines
 from runtime.process.messages import receive, receive_text, send
@@ -263,11 +262,11 @@ def _connection(fds: Sequence[int]) -> socket.socket:
 
 def main(arguments: Sequence[str]) -> int:
     """Arguments: the descriptor of the connection, whose first message says {"run", "data", "revive"}; two
-    for ``enter_world``.
+    for ``world.enter``.
 
     So the supervisor starts it before it knows its project, and both warm up side by side.
     """
-    enter_world(arguments)
+    world.enter(arguments)
     processes.prctl(processes.PR_SET_DUMPABLE, 0)  # and so what it forks is from its first moment on
     channel = socket.socket(fileno=int(arguments[0]))
     channel.set_inheritable(False)

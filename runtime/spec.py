@@ -21,16 +21,18 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
-    """One mount inside the container, applied in order after the root, /proc, /dev and /sys.
+    """One mount inside the container, made after the root, /proc, /dev and /sys, the outer ones first.
 
-    type:        "bind" or "tmpfs".
-    source:      host path of a bind (exists already); "" for tmpfs.
+    type:        "bind", "tmpfs" or "image".
+    source:      host path of a bind (exists already), name of an image; "" for tmpfs.
     target:      absolute path in the container; made when missing, its symlinks resolved inside the root.
     options:     tmpfs data ("size=64m,mode=1777"), "" for bind.
     propagation: "", "private", "rprivate", "shared", "rshared", "slave", "rslave"; "" is rprivate.
     recursive:   bind with MS_REC.
     seed:        ``source`` is a fresh named volume: when it is empty, content, mode and owner of
                  ``target`` in the image are copied into it first.
+    subpath:     what of ``source`` is mounted, a relative path; resolved inside it when it is mounted.
+    layers:      host directories of an image, lowest first.
     """
 
     type: str
@@ -41,6 +43,8 @@ class Mount:
     propagation: str = ""
     recursive: bool = True
     seed: bool = False
+    subpath: str = ""
+    layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +72,30 @@ def read_spec(data: Path, id: str) -> ContainerSpec:
     return from_json(ContainerSpec, raw)
 
 
+def close(directory: Path) -> None:
+    """Make ``directory``, or take away what an earlier version or another umask lets others do with it.
+
+    One that is sticky or somebody else's, such as /tmp, is left as it is: it is no directory of ours.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        info = directory.stat()
+        if info.st_mode & 0o077 and info.st_uid == os.geteuid() and not info.st_mode & stat.S_ISVTX:
+            directory.chmod(0o700)
+        return
+    if not directory.parent.exists():
+        close(directory.parent)
+    with contextlib.suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+
+
 def write_json(path: Path, value: object, *, durable: bool = False) -> None:
     """Write ``value`` as JSON: a temporary file beside ``path``, then rename; ``durable`` adds fsync(2).
 
     value: a frozen value of ``runtime.spec`` or plain data. Readers see the old or the new text.
     """
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(scratch, "w", encoding="utf-8") as file:
+    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(handle, "w", encoding="utf-8") as file:
         json.dump(to_json(value), file)
         if durable:
             file.flush()

@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from runtime.errors import RuntimeFailure
-from runtime.state import write_json
+from runtime.inside.remove import delete
+from runtime.state import close, write_json
 from schemas.frozen import dataclass
 
 
@@ -38,11 +38,12 @@ def create(root: Path, name: str, labels: Mapping[str, str] | None = None, *, de
     data = home / "_data"
     if device and not Path(device).is_dir():
         raise RuntimeFailure(f"volume '{name}': {device} is not a directory", hint="create it first")
+    close(root)
+    close(home)
     if device and not data.is_dir():
-        home.mkdir(parents=True, exist_ok=True)
         data.symlink_to(device)
     elif not data.is_dir():
-        data.mkdir(parents=True, exist_ok=True)
+        data.mkdir()
         data.chmod(0o755)
     if not (home / "volume.json").exists():
         write_json(home / "volume.json", {"name": name, "labels": dict(labels or {})}, durable=True)
@@ -69,10 +70,10 @@ def remove(root: Path, name: str) -> None:
     """Delete volume ``name`` and its content; idempotent. It vanishes from ``list`` at once."""
     home = _home(root, name)
     going = root / f".removed-{name}"
-    shutil.rmtree(going, ignore_errors=True)
+    delete(going)
     with contextlib.suppress(FileNotFoundError):
         home.rename(going)
-        shutil.rmtree(going)
+        delete(going)
 
 
 def _labels(home: Path) -> Mapping[str, str]:

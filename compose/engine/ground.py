@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import stat
 from pathlib import Path
 
 from compose.errors import ComposeError
@@ -23,6 +24,8 @@ def prepare(launch: Launch, project: Project | None, volumes: Path, record: Path
 
     Raises ComposeError when a bind source is missing and must not be made.
     """
+    for device in launch.spec.devices:
+        _device(device.source, launch.service)
     for source, make in launch.binds.items():
         _bind(source, make=make, service=launch.service)
     for wanted in launch.volumes:
@@ -34,10 +37,7 @@ def prepare(launch: Launch, project: Project | None, volumes: Path, record: Path
         if project is not None or not Path(file.path).exists():
             _write(file, project, launch.service)
     if launch.spec.etc:
-        for name in ("hosts", "hostname", "resolv.conf"):  # bound now, filled when the addresses are known
-            path = Path(launch.spec.etc) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
+        _etc(Path(launch.spec.etc))
     if launch.seccomp_file:
         return dataclasses.replace(launch.spec, seccomp=_profile(launch))
     return launch.spec
@@ -68,7 +68,36 @@ def _bind(source: str, *, make: bool, service: str) -> None:
             f"service '{service}': bind source path does not exist: {source}",
             hint="create it, or correct the path",
         )
-    path.mkdir(parents=True, exist_ok=True)
+    for directory in (*reversed(path.parents), path):
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir()
+            directory.chmod(0o755)  # whatever the umask is
+
+
+def _device(source: str, service: str) -> None:
+    """Raise ComposeError unless ``source`` is a device node, or a directory of them."""
+    try:
+        mode = Path(source).stat().st_mode
+    except OSError as error:
+        why = (error.strerror or "").lower()
+    else:
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) or stat.S_ISDIR(mode):
+            return
+        why = "not a device node"
+    raise ComposeError(
+        f"service '{service}': cannot give device '{source}' to its container: {why}",
+        hint="correct the path, or bind a file under 'volumes:'",
+        path=f"services.{service}.devices",
+    )
+
+
+def _etc(directory: Path) -> None:
+    """Files that are bound now and filled when addresses are known; every user inside reads them."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name in ("hosts", "hostname", "resolv.conf"):
+        path = directory / name
+        path.touch()
+        path.chmod(0o644)
 
 
 def _write(file: File, project: Project | None, service: str) -> None:

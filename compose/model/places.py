@@ -11,6 +11,8 @@ from pathlib import Path
 
 from schemas.frozen import dataclass
 
+_RUN, _DATA = ("networks", "ports"), ("cache", "images", "projects", "volumes")
+
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -28,9 +30,17 @@ class Places:
         )
 
     def secure(self) -> None:
-        """Make both roots; what is kept is for its owner alone: volumes may hold setuid programs."""
-        self.run.mkdir(parents=True, exist_ok=True, mode=0o755)
-        self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Make both roots and close them: records tell addresses, volumes may hold set-user-id programs.
+
+        What lies below is closed too, in case that a root is somebody else's directory.
+        """
+        from runtime.state import close
+
+        for directory in (self.run, self.data):
+            close(directory)
+        for directory in (*(self.run / name for name in _RUN), *(self.data / name for name in _DATA)):
+            if directory.exists():
+                close(directory)
 
     def project_run(self, project: str) -> Path:
         """Sockets and states of one project."""

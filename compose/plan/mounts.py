@@ -6,6 +6,7 @@ Goes out:  Mounts for the runtime, and what the engine has to make before the st
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -13,7 +14,9 @@ from compose.errors import ComposeError
 from compose.model.project import FileObject, Project
 from compose.model.service import FileMount, Service, VolumeMount
 from compose.plan.launch import File, Volume
+from runtime.policy.paths import mountable
 from runtime.spec import Mount
+from schemas.frozen import replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +42,7 @@ class Mounted:
     files: list[File] = field(default_factory=list)
 
     def ordered(self) -> tuple[Mount, ...]:
-        """Parents before children, so that nothing hides what was mounted below it."""
+        """By target; the runtime mounts parents before children."""
         return tuple(self.mounts[target] for target in sorted(self.mounts))
 
 
@@ -59,7 +62,8 @@ def mounted(
     out = Mounted()
     for mounts, read_only in inherited:
         for mount in mounts:
-            out.mounts[mount.target] = _read_only(mount) if read_only else mount
+            if mount.type != "tmpfs":
+                out.mounts[mount.target] = _read_only(mount) if read_only else mount
     for wanted in service.volumes:
         _volume(out, service, project, wanted, ground, carry)
     for text in service.tmpfs:
@@ -74,23 +78,32 @@ def mounted(
     ):
         for index, file in enumerate(files):
             _file(out, kind, table[file.source], file, f"{ground.files}/{kind}-{index}")
+    for target in out.mounts:
+        _refuse(service, target, by_image=target in map(_clean, image_volumes))
     return out
 
 
 def _clean(target: str) -> str:
-    return "/" + "/".join(part for part in target.split("/") if part not in ("", "."))
+    """``target`` as an absolute path without "." and ".."."""
+    return "/" + posixpath.normpath(f"/{target}").lstrip("/")
+
+
+def _refuse(service: Service, target: str, *, by_image: bool) -> None:
+    """Raise ComposeError for a target that nothing may be mounted on; links are looked at by the runtime."""
+    if target != "/" and mountable(target):
+        return
+    own = any(_clean(mount.target) == target for mount in service.volumes)
+    raise ComposeError(
+        f"service '{service.name}': nothing can be mounted at '{target}'"
+        + ("" if target == "/" else ", which is inside /proc")
+        + (" (a VOLUME of its image)" if by_image and not own else ""),
+        hint="choose another target" if own or not by_image else "the image cannot run in a container",
+        path=f"services.{service.name}.{'volumes' if own else 'image'}",
+    )
 
 
 def _read_only(mount: Mount) -> Mount:
-    return Mount(
-        type=mount.type,
-        target=mount.target,
-        source=mount.source,
-        read_only=True,
-        options=mount.options,
-        propagation=mount.propagation,
-        recursive=mount.recursive,
-    )
+    return replace(mount, read_only=True, seed=False)
 
 
 def _volume(
@@ -124,12 +137,23 @@ def _volume(
     elif mount.type == "volume" and not mount.source:
         _anonymous(out, target, ground, carry, mount)
     elif mount.type == "volume":
+        _local(service, mount)
         volume = project.volumes.get(mount.source)
         _mount_volume(out, volume.name if volume else mount.source, target, ground, mount, anonymous=False)
     else:
         raise ComposeError(
             f"service '{service.name}': a mount of type '{mount.type}' is not supported",
             hint="use a volume, bind or tmpfs",
+            path=f"services.{service.name}.volumes",
+        )
+
+
+def _local(service: Service, mount: VolumeMount) -> None:
+    """Raise ComposeError for a subpath that leads out of its volume by its own words."""
+    if mount.subpath.startswith("/") or ".." in mount.subpath.split("/"):
+        raise ComposeError(
+            f"service '{service.name}': subpath '{mount.subpath}' of '{mount.source}' leads out of it",
+            hint="subpath must be a relative path inside the volume",
             path=f"services.{service.name}.volumes",
         )
 
@@ -145,12 +169,10 @@ def _mount_volume(
     out: Mounted, name: str, target: str, ground: Ground, mount: VolumeMount, *, anonymous: bool
 ) -> None:
     out.volumes.append(Volume(name=name, target=target, anonymous=anonymous))
-    source = f"{ground.volumes}/{name}/_data"
-    if mount.subpath:
-        source += _clean(mount.subpath)
     out.mounts[target] = Mount(
         type="bind",
-        source=source,
+        source=f"{ground.volumes}/{name}/_data",
+        subpath=mount.subpath,
         target=target,
         read_only=mount.read_only,
         seed=not mount.nocopy and not mount.subpath,

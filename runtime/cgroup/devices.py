@@ -46,9 +46,14 @@ def parse(text: str) -> Rule:
     try:
         kind, numbers, access = text.split()
         major, minor = (None if word == "*" else int(word) for word in numbers.split(":"))
-        if kind not in "abc" or not access:
+        if (
+            kind not in ("a", "b", "c")
+            or len(set(access)) != len(access)
+            or (major or 0) < 0
+            or (minor or 0) < 0
+        ):
             raise ValueError
-        return Rule(kind, major, minor, sum({_ACCESS[letter] for letter in access}))
+        return Rule(kind, major, minor, sum(_ACCESS[letter] for letter in access))
     except (ValueError, KeyError):
         raise ValueError(f"'{text}' is no device rule") from None
 

@@ -23,6 +23,7 @@ from runtime.image.cachemounts import CacheMount
 from runtime.image.errors import ImageInUse
 from runtime.image.manifest import Image, read_config
 from runtime.image.reference import parse
+from runtime.inside import remove as tree
 from schemas.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -220,9 +221,7 @@ def _sweep_lock(path: Path) -> None:
 def delete(path: Path) -> None:
     """rm -rf that does not follow links; overlayfs leaves work directories of mode 0, which root can
     enter."""
-    import shutil  # drags in the compressors: 5 ms that looking up an image need not pay
-
-    shutil.rmtree(path, ignore_errors=True)
+    tree.delete(path)
 
 
 # --- the build cache

@@ -33,6 +33,7 @@ from runtime.image.errors import DigestMismatch, InvalidImage, InvalidReference,
 from runtime.image.index import ImageRow, Index
 from runtime.image.manifest import Image, ImageConfig, read_config, write_config
 from runtime.image.reference import Reference, parse
+from runtime.state import close
 
 _HELD: list[int] = []  # descriptors that ``Store.hold`` keeps open while the process lives
 _HEX = frozenset("0123456789abcdef")
@@ -49,9 +50,9 @@ class Store:
             self._prepare()
 
     def _prepare(self) -> None:
+        close(self.root)
         for name in ("blobs/sha256", "layers", "ingest", "trash"):
             (self.root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.root.chmod(0o711)
         self.index.prepare()
         with self.ingest() as work:
             layout = work / "oci-layout"

@@ -23,6 +23,7 @@ _X86_64 = {
     "bpf": 321,
     "tee": 276,
     "keyctl": 250,
+    "renameat2": 316,
 }
 _GENERIC = {
     "pivot_root": 41,
@@ -32,20 +33,21 @@ _GENERIC = {
     "bpf": 280,
     "tee": 77,
     "keyctl": 219,
+    "renameat2": 276,
 }
 # Numbers from 424 on are the same on every architecture.
 _COMMON = {"open_tree": 428, "move_mount": 429, "close_range": 436, "openat2": 437, "mount_setattr": 442}
 NUMBERS = {**(_X86_64 if os.uname().machine == "x86_64" else _GENERIC), **_COMMON}
 
 
-def failure(call: str, path: str | Path = "") -> OSError:
+def failure(call: str, path: str | Path | int = "") -> OSError:
     """Make the OSError for ``call`` from this thread's errno; ``path`` is what it was about."""
     number = ctypes.get_errno()
     text = f"{call}(2): {os.strerror(number)}"
-    return OSError(number, text, str(path)) if path else OSError(number, text)
+    return OSError(number, text, str(path)) if path != "" else OSError(number, text)
 
 
-def syscall(name: str, *words: object, about: str | Path = "") -> int:
+def syscall(name: str, *words: object, about: str | Path | int = "") -> int:
     """syscall(2): run ``name`` with ``words`` (ints as long, None as NULL, ctypes values as they are).
 
     Raises OSError naming the call and ``about``. KeyError for a name that NUMBERS does not have.

@@ -17,6 +17,7 @@ from runtime.kernel.libc import LIBC, failure, syscall
 _TEXT = ctypes.c_char_p
 LIBC.mount.argtypes = (_TEXT, _TEXT, _TEXT, ctypes.c_ulong, _TEXT)
 LIBC.umount2.argtypes = (_TEXT, ctypes.c_int)
+LIBC.fstatfs.argtypes = (ctypes.c_int, ctypes.c_char_p)
 
 
 class Mount(IntFlag):
@@ -46,6 +47,7 @@ class Resolve(IntFlag):
     """RESOLVE_* of include/uapi/linux/openat2.h."""
 
     NONE = 0
+    NO_XDEV = 1
     NO_MAGICLINKS = 2
     NO_SYMLINKS = 4
     BENEATH = 8
@@ -86,15 +88,25 @@ class _MountAttr(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns")]
 
 
-def mount_setattr(target: str | Path, *, read_only: bool, recursive: bool) -> None:
-    """mount_setattr(2): set the read-only attribute of a mount (tree); other attributes stay.
+def mount_setattr(
+    mount: int, *, read_only: bool = False, propagation: Mount = Mount.NONE, recursive: bool = False
+) -> None:
+    """mount_setattr(2): change the mount whose root the descriptor ``mount`` is; other attributes stay.
 
+    propagation: PRIVATE, SHARED, SLAVE or UNBINDABLE; NONE leaves it. recursive: the mounts below as well.
     ENOSYS before Linux 5.12. Source: include/uapi/linux/mount.h (MOUNT_ATTR_RDONLY, AT_RECURSIVE).
     """
-    attr = _MountAttr(1 if read_only else 0, 0 if read_only else 1, 0, 0)
-    flags = 0x8000 if recursive else 0
-    words = (-100, os.fsencode(target), flags, ctypes.byref(attr), ctypes.sizeof(attr))
-    syscall("mount_setattr", *words, about=target)
+    attr = _MountAttr(1 if read_only else 0, 0, int(propagation), 0)
+    flags = 0x1000 | (0x8000 if recursive else 0)  # AT_EMPTY_PATH, AT_RECURSIVE
+    syscall("mount_setattr", mount, b"", flags, ctypes.byref(attr), ctypes.sizeof(attr), about=mount)
+
+
+def filesystem_type(fd: int) -> int:
+    """fstatfs(2): the magic number of the file system that ``fd`` lies on (include/uapi/linux/magic.h)."""
+    buffer = ctypes.create_string_buffer(256)  # struct statfs, whose first word is f_type
+    if LIBC.fstatfs(fd, buffer) == -1:
+        raise failure("fstatfs")
+    return int.from_bytes(buffer.raw[:4], "little")
 
 
 class _OpenHow(ctypes.Structure):

@@ -60,14 +60,17 @@ class MountOp:
 
     overlay:   ``layers`` lowest first, ``source`` upper, ``data`` work directory; at the root itself.
     root:      bind of ``source`` as the root (a tree without layers).
-    mount:     a new ``fstype`` with ``flags`` and ``data``.
-    bind:      ``source`` of the host; ``propagation`` is set after it.
-    seed:      copy ``target`` of the image into the empty ``source``.
+    fill:      copy ``target`` of the image into the empty volume ``source``.
+    mount:     a new ``fstype`` with ``flags`` and ``data``; one directly in the root replaces a link there.
+    bind:      ``source`` of the host, or ``subpath`` inside it, with ``propagation``.
+    image:     ``layers`` as one read-only tree, or ``subpath`` inside it; ``source`` names the image.
+    tmpfs:     as asked for, with ``flags`` and ``data``; what is not said is taken from the directory.
     node:      a character device ``number``; device: the same node as ``source`` of the host; devices: all.
     link:      a symbolic link with text ``source``.
     shm:       the /dev/shm of the mount namespace ``source`` (a path under /proc).
     mask, readonly: hide, or remount read-only, what is there; nothing when it is not.
     lock:      the mount at ``target`` becomes read-only, those below it do not.
+    workdir:   the working directory, made when missing.
     seal:      the root mount becomes read-only.
     """
 
@@ -80,6 +83,7 @@ class MountOp:
     layers: tuple[str, ...] = ()
     propagation: str = ""
     number: tuple[int, int] = (0, 0)
+    subpath: str = ""
 
 
 def decide(
@@ -90,16 +94,24 @@ def decide(
     upper, work: host directories of the overlay; work is unused when ``spec`` has no layers.
     cgroups:     what /sys/fs/cgroup shows. ipc_mounts: mount namespace whose /dev/shm is shared, or "".
     """
+    mounts = sorted(spec.mounts, key=lambda asked: depth(asked.target))
     return (
         *_root(spec, upper, work),
+        *(op for asked in mounts for op in _filled(asked)),  # from the image: nothing lies over it yet
         *_kernel(spec, cgroups),
         *_dev(spec, ipc_mounts),
+        *(_asked(asked) for asked in mounts),
         *_etc(spec),
-        *(op for asked in spec.mounts for op in _asked(asked)),
         *(MountOp(kind="mask", target=path) for path in spec.masked),
         *(MountOp(kind="readonly", target=path) for path in spec.readonly_paths),
+        MountOp(kind="workdir", target=spec.working_dir or "/"),
         *((MountOp(kind="seal"),) if spec.read_only else ()),
     )
+
+
+def depth(target: str) -> int:
+    """How many names ``target`` has: what lies above is mounted first, whatever the order of the file."""
+    return sum(part not in ("", ".") for part in target.split("/"))
 
 
 def propagation(spec: ContainerSpec) -> Mount:
@@ -120,8 +132,6 @@ def tmpfs_options(text: str) -> tuple[Mount, str]:
             flags |= _FLAGS[word]
         else:
             data.append(word)
-    if not any(word.startswith("mode=") for word in data):
-        data.append("mode=1777")
     return flags, ",".join(data)
 
 
@@ -182,16 +192,26 @@ def _etc(spec: ContainerSpec) -> Iterator[MountOp]:
             yield MountOp(kind="bind", target=f"/etc/{name}", source=f"{spec.etc}/{name}", flags=flags)
 
 
-def _asked(asked: Asked) -> Iterator[MountOp]:
+def _filled(asked: Asked) -> Iterator[MountOp]:
+    if asked.seed:
+        yield MountOp(kind="fill", target=asked.target, source=asked.source)
+
+
+def _asked(asked: Asked) -> MountOp:
     ro = Mount.RDONLY if asked.read_only else Mount.NONE
     if asked.type == "tmpfs":
         flags, data = tmpfs_options(asked.options)
-        yield MountOp(
-            kind="mount", target=asked.target, source="tmpfs", fstype="tmpfs", flags=flags | ro, data=data
+        return MountOp(kind="tmpfs", target=asked.target, source="tmpfs", flags=flags | ro, data=data)
+    if asked.type == "image":
+        return MountOp(
+            kind="image", target=asked.target, source=asked.source, layers=asked.layers, subpath=asked.subpath
         )
-        return
-    if asked.seed:
-        yield MountOp(kind="seed", target=asked.target, source=asked.source)
     rec = Mount.REC if asked.recursive else Mount.NONE
-    how = asked.propagation or "rprivate"
-    yield MountOp(kind="bind", target=asked.target, source=asked.source, flags=rec | ro, propagation=how)
+    return MountOp(
+        kind="bind",
+        target=asked.target,
+        source=asked.source,
+        flags=rec | ro,
+        propagation=asked.propagation or "rprivate",
+        subpath=asked.subpath,
+    )

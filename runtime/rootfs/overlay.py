@@ -8,6 +8,7 @@ Source: Documentation/filesystems/overlayfs.rst.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Collection, Sequence
@@ -15,15 +16,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from runtime.errors import RuntimeFailure
-from runtime.kernel.mounts import mount
+from runtime.kernel.mounts import Mount, mount
 
 PAGE = 4096  # what mount(2) reads of its data at most, the final NUL included
 
 
-def data(layers: Sequence[str], upper: str, work: str) -> str:
-    """The options of an overlay mount; overlayfs wants the topmost layer first."""
+def data(layers: Sequence[str], upper: str = "", work: str = "") -> str:
+    """The options of an overlay mount; overlayfs wants the topmost layer first. No upper: read-only."""
     lower = ":".join(escape(layer, colon=True) for layer in reversed(layers))
-    return f"lowerdir={lower},upperdir={escape(upper)},workdir={escape(work)},index=off"
+    above = f",upperdir={escape(upper)},workdir={escape(work)}" if upper else ""
+    return f"lowerdir={lower}{above},index=off"
 
 
 def features(known: Collection[str]) -> str:
@@ -41,33 +43,52 @@ def escape(path: str, *, colon: bool = False) -> str:
     return text.replace(":", "\\:") if colon else text
 
 
+def make_upper(upper: str) -> None:
+    """Make the writable layer; its mode is that of the container's "/", whatever the caller's umask."""
+    with contextlib.suppress(FileExistsError):
+        Path(upper).mkdir(0o755)
+        Path(upper).chmod(0o755)
+
+
 def mount_overlay(layers: Sequence[str], upper: str, work: str, target: Path) -> None:
     """Mount the overlay at ``target``.
 
     When the options do not fit a page, every directory is opened and named by its descriptor's
     number, relative to /proc/self/fd: about 1000 layers fit (the kernel takes 500).
     """
+    _mount_stack(layers, (upper, work), target, Mount.NONE)
+
+
+def mount_layers(layers: Sequence[str], target: Path) -> None:
+    """Mount ``layers`` as one read-only tree at ``target``: what an image holds."""
+    if len(layers) == 1:  # overlayfs wants two when there is no upper directory
+        mount(layers[0], target, "", Mount.BIND)
+        return
+    _mount_stack(layers, (), target, Mount.RDONLY)
+
+
+def _mount_stack(layers: Sequence[str], writable: Sequence[str], target: Path, flags: Mount) -> None:
     off = features(_known())
-    options = data(layers, upper, work) + off
+    options = data(layers, *writable) + off
     if len(os.fsencode(options)) < PAGE:
-        _mount(target, options)
+        _mount(target, options, flags)
         return
     with ExitStack() as undo:
         numbers = []
-        for path in (*layers, upper, work):
+        for path in (*layers, *writable):
             fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             undo.callback(os.close, fd)
             numbers.append(str(fd))
-        *lower, up, down = numbers
+        lower, above = numbers[: len(layers)], numbers[len(layers) :]
         here = Path.cwd()
         undo.callback(os.chdir, here)
         os.chdir("/proc/self/fd")
-        _mount(target, data(lower, up, down) + off)
+        _mount(target, data(lower, *above) + off, flags)
 
 
-def _mount(target: Path, options: str) -> None:
+def _mount(target: Path, options: str, flags: Mount) -> None:
     try:
-        mount("overlay", target, "overlay", data=options)
+        mount("overlay", target, "overlay", flags, options)
     except OSError as error:
         if error.errno == errno.ENODEV:
             raise RuntimeFailure(

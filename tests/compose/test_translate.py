@@ -179,13 +179,13 @@ def test_health_merges_file_and_image() -> None:
 def test_deploy_speaks_where_short_attributes_are_silent() -> None:
     made = launch(
         deploy=Deploy(
-            limit_memory=64,
+            limit_memory=64 << 20,
             limit_pids=9,
             restart_policy=RestartPolicy(condition="on-failure", max_attempts=3),
         ),
         ulimits={"nofile": Ulimit(soft=1, hard=2)},
     )
-    assert made.spec.limits.memory == 64 and made.spec.limits.pids == 9
+    assert made.spec.limits.memory == 64 << 20 and made.spec.limits.pids == 9
     assert made.restart == "on-failure:3" and made.spec.ulimits[0].name == "nofile"
 
 

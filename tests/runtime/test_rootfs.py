@@ -24,7 +24,7 @@ def test_the_root_comes_first_and_the_seal_last() -> None:
     spec = replace(SPEC, read_only=True, masked=("/proc/kcore",), readonly_paths=("/proc/sys",))
     kinds = [op.kind for op in ops(spec)]
     assert kinds[0] == "overlay"
-    assert kinds[-3:] == ["mask", "readonly", "seal"]
+    assert kinds[-4:] == ["mask", "readonly", "workdir", "seal"]
 
 
 def test_mounts_keep_the_order_of_the_file_after_dev() -> None:
@@ -71,14 +71,14 @@ def test_a_read_only_container_cannot_write_its_hosts_either() -> None:
 
 
 def test_tmpfs_options_split_into_flags_and_data() -> None:
-    assert tmpfs_options("") == (SAFE, "mode=1777")
+    assert tmpfs_options("") == (SAFE, "")
     assert tmpfs_options("size=64m,exec,mode=700") == (Flag.NOSUID | Flag.NODEV, "size=64m,mode=700")
     assert tmpfs_options("ro")[0] == SAFE | Flag.RDONLY
 
 
 def test_a_volume_is_seeded_before_it_is_mounted() -> None:
     mounts = (Mount(type="bind", source="/v", target="/data", seed=True),)
-    assert [op.kind for op in at("/data", replace(SPEC, mounts=mounts))] == ["seed", "bind"]
+    assert [op.kind for op in at("/data", replace(SPEC, mounts=mounts))] == ["fill", "bind"]
 
 
 def test_propagation_is_private_unless_a_mount_asks() -> None:

@@ -1,0 +1,101 @@
+"""Remove a tree that others may still change, however deep it is.
+
+Comes in:  the descriptor of the directory it lies in, its name there.
+Goes out:  nothing of it is left.
+Not here:  when (``runtime.volume``, the spawner).
+
+No name with a slash is ever used and no link followed. A directory that is not empty is moved up to the top
+first, so that a tree of any depth needs two descriptors and no recursion.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+
+from runtime.kernel.trees import rename_new
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FULL = (errno.ENOTEMPTY, errno.EEXIST)
+_ROUNDS = 100  # somebody who goes on writing into the tree must not keep us for ever
+
+
+def remove_tree(parent: int, name: str) -> None:
+    """Remove ``name`` in the directory ``parent``, whatever it is; nothing when it is not there.
+
+    Raises OSError: EBUSY for a mount point inside, ENOTEMPTY when somebody keeps on writing.
+    """
+    try:
+        os.unlink(name, dir_fd=parent)
+        return
+    except FileNotFoundError:
+        return
+    except (IsADirectoryError, PermissionError):
+        pass
+    top = os.open(name, _DIRECTORY, dir_fd=parent)
+    try:
+        for _ in range(_ROUNDS):
+            if not _empty(top):
+                break
+    finally:
+        os.close(top)
+    os.rmdir(name, dir_fd=parent)
+
+
+def delete(path: str | os.PathLike[str]) -> None:
+    """Remove the tree at ``path`` of the host as far as it can be removed."""
+    parent, name = os.path.split(os.path.abspath(path))
+    with contextlib.suppress(OSError):
+        fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            remove_tree(fd, name)
+        finally:
+            os.close(fd)
+
+
+def _empty(top: int) -> bool:
+    """Remove what is in ``top`` now; a directory with content is emptied into ``top``. Whether any was."""
+    moved, number = False, 0
+    for name in os.listdir(top):
+        if _gone(top, name):
+            continue
+        moved = True
+        fd = os.open(name, _DIRECTORY, dir_fd=top)
+        try:
+            for inner in os.listdir(fd):
+                number = _lift(fd, inner, top, number)
+        finally:
+            os.close(fd)
+        _gone(top, name)
+    return moved
+
+
+def _lift(directory: int, name: str, top: int, number: int) -> int:
+    """Remove ``name`` in ``directory``, or move it up when it is a directory with content."""
+    while not _gone(directory, name):
+        number += 1
+        try:
+            rename_new(directory, name, top, f".{number}")
+        except FileExistsError:
+            continue
+        break
+    return number
+
+
+def _gone(directory: int, name: str) -> bool:
+    """Remove a file or an empty directory; False for a directory with content."""
+    try:
+        os.unlink(name, dir_fd=directory)
+    except FileNotFoundError:
+        pass
+    except (IsADirectoryError, PermissionError):
+        try:
+            os.rmdir(name, dir_fd=directory)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            return False
+    return True

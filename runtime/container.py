@@ -72,7 +72,7 @@ class Runtime:
     async def open(self) -> None:
         """Listen for monitors and have a spawner: the one that outlived the last supervisor, or a new one."""
         for directory in (self.run / "containers", self.data / "containers"):
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            records.close(directory)
         processes.set_subreaper(True)
         self._links.listen()
         free = line.lock(self.run / "spawner.lock")

@@ -103,6 +103,7 @@ def shares(image: "Image", images: Iterable["Image"], sizes: Mapping[str, int], 
 
 def _caches(scope: Scope, store: "Store | None") -> Row:
     from runtime.image import cachemounts, garbage
+    from runtime.inside.walk import usage
 
     steps, own = garbage.cache_size(store) if store else (0, 0)
     mounts = cachemounts.every(store.root / "cache") if store else []
@@ -112,7 +113,7 @@ def _caches(scope: Scope, store: "Store | None") -> Row:
         "Mounts": len(mounts),
         "Size": steps + mounted,
         "Reclaimable": own + mounted,
-        "Packages": cachemounts.usage(scope.places.data / "cache" / "debian"),
+        "Packages": usage(scope.places.data / "cache" / "debian"),
     }
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from compose.model.places import Places
 from compose.plan.observed import IMAGE, PROJECT
-from runtime.image.cachemounts import usage
+from runtime.inside.walk import usage
 from schemas.frozen import dataclass
 
 

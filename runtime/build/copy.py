@@ -21,6 +21,7 @@ from runtime.build.unpacking import extract, is_archive
 from runtime.errors import BuildFailed
 from runtime.image.compress import CHUNK
 from runtime.image.view import View
+from runtime.inside.paths import PLAIN, enter
 from schemas.frozen import dataclass
 
 _OCTAL = re.compile(r"[0-7]{1,5}")
@@ -56,9 +57,19 @@ class Layer:
         root.mkdir(mode=0o755, exist_ok=True)
         root.chmod(0o755)
 
-    def place(self, path: str) -> Path:
-        """Where the absolute container path ``path`` lies in this layer, links below followed."""
-        return self.root / self.below.resolve(path).lstrip("/")
+    def has_directory(self, path: str) -> bool:
+        """Whether ``path``, links below followed, is a directory of this layer, whose own links are not
+        followed: what they name is the container's and not the host's."""
+        root = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fd = enter(root, self.below.resolve(path), os.O_PATH | os.O_DIRECTORY, resolve=PLAIN)
+        except OSError:
+            return False
+        else:
+            os.close(fd)
+            return True
+        finally:
+            os.close(root)
 
     def directory(self, path: str, owner: tuple[int, int] = (0, 0), mode: int = 0o755) -> Path:
         """Make ``path`` and its parents; those that are below keep their owner and mode. Raises
@@ -94,7 +105,7 @@ class Layer:
 
 def is_directory(path: str, layer: Layer) -> bool:
     """Whether the destination word ``path`` names a directory: by its slash or by what is there."""
-    if path.endswith("/") or posixpath.basename(path) in (".", "..") or layer.place(path).is_dir():
+    if path.endswith("/") or posixpath.basename(path) in (".", "..") or layer.has_directory(path):
         return True
     found = layer.below.find(path)
     return found is not None and found.is_dir()

@@ -7,12 +7,13 @@ Goes out:  an upper layer with only what the program itself wrote.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from runtime.image.layer import is_opaque
 from runtime.image.view import View
+from runtime.inside.paths import PLAIN, opened, place
+from runtime.inside.remove import remove_empty
 
 ALWAYS = ("/proc", "/sys", "/dev", "/dev/pts", "/dev/shm", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 
@@ -30,35 +31,35 @@ def missing(targets: Iterable[str], below: View) -> list[str]:
 
 def prune(upper: Path, stubs: Iterable[str], below: View) -> None:
     """Remove the empty files and directories ``stubs`` from ``upper``, and parents that only they had
-    touched."""
-    for path in stubs:
-        place = upper / path.lstrip("/")
-        try:
-            info = os.lstat(place)
-            if stat.S_ISREG(info.st_mode) and info.st_size == 0:
-                place.unlink()
-            elif stat.S_ISDIR(info.st_mode):
-                place.rmdir()
-            else:
-                continue
-        except OSError:
-            continue  # not made, or the program put something there
-        _prune_parent(upper, path.rpartition("/")[0], below)
+    touched.
+
+    The program may have put links where the directories above them were: they are not followed.
+    """
+    root = os.open(upper, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for path in stubs:
+            if remove_empty(root, path):
+                _prune_parent(root, path.rpartition("/")[0], below)
+    finally:
+        os.close(root)
 
 
-def _prune_parent(upper: Path, path: str, below: View) -> None:
+def _prune_parent(root: int, path: str, below: View) -> None:
     """A directory copied up only because a mount point was made in it: empty, and otherwise as it was
     below."""
     found = below.find(path, follow=False) if path else None
-    place = upper / path.lstrip("/")
-    if found is None or not found.is_dir() or is_opaque(place):
+    if found is None or not found.is_dir():
         return
-    info = os.lstat(place)
+    try:
+        with opened(root, path, os.O_RDONLY | os.O_DIRECTORY, resolve=PLAIN) as fd:
+            info = os.fstat(fd)
+            opaque = is_opaque(place(fd), follow=True)
+    except OSError:
+        return
     same = (info.st_mode, info.st_uid, info.st_gid) == (
         found.info.st_mode,
         found.info.st_uid,
         found.info.st_gid,
     )
-    if same and not any(place.iterdir()):
-        place.rmdir()
-        _prune_parent(upper, path.rpartition("/")[0], below)
+    if same and not opaque and remove_empty(root, path):
+        _prune_parent(root, path.rpartition("/")[0], below)

@@ -6,17 +6,20 @@ Goes out:  texts. Not here:  the language itself (image.dockerfile).
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.build.environment import PREDEFINED
 from runtime.build.state import State
+from runtime.errors import BuildFailed
 from runtime.image.dockerfile.instruction import Instruction, name_values
 from runtime.image.dockerfile.words import split
 from runtime.image.view import View
 from runtime.spec import Mount
 
 SCRIPT = "/dev/pipes/EOF"
+_LARGEST = 16 << 20  # bytes of a file such as /etc/passwd
 
 
 def run_argv(instruction: Instruction, shell: Sequence[str]) -> tuple[tuple[str, ...], str]:
@@ -85,6 +88,11 @@ def _names(instruction: Instruction, state: State) -> list[str]:
 
 
 def file_text(view: View, path: str) -> str:
-    """The text of a file of the image, "" when it has none."""
+    """The text of a file of the image, "" when it has none. Raises BuildFailed for a pipe, a device, or one
+    that is larger than such files are."""
     found = view.find(path)
-    return found.host.read_text("utf-8", "replace") if found and not found.is_dir() else ""
+    if found is None:
+        return ""
+    if not stat.S_ISREG(found.info.st_mode) or found.info.st_size > _LARGEST:
+        raise BuildFailed(f"'{path}' of the image is not a regular file of at most {_LARGEST >> 20} MiB")
+    return found.host.read_text("utf-8", "replace")

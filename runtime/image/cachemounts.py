@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from runtime.inside.walk import usage
 from schemas.frozen import dataclass
 
 
@@ -80,22 +81,3 @@ def _write(root: Path, sizes: dict[str, tuple[float, int]]) -> None:
         part = root / f".sizes.{os.getpid()}"
         part.write_text(json.dumps(sizes))
         part.rename(root / "sizes.json")
-
-
-def usage(path: Path) -> int:
-    """Bytes that a tree takes on disk, every file once; 0 when it is not there. Links are not followed."""
-    total, seen = 0, set()
-    todo = [os.fspath(path)]
-    while todo:
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(todo.pop()) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):
-                    info = entry.stat(follow_symlinks=False)
-                    if entry.is_dir(follow_symlinks=False):
-                        todo.append(entry.path)
-                    elif info.st_nlink > 1:
-                        if info.st_ino in seen:
-                            continue
-                        seen.add(info.st_ino)
-                    total += info.st_blocks * 512
-    return total

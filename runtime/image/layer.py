@@ -23,10 +23,12 @@ from runtime.image import split, tar
 from runtime.image.compress import CHUNK, ahead, allowance, decompress
 from runtime.image.errors import DigestMismatch, InvalidImage
 from runtime.image.unpack import OPAQUE, WHITEOUT, Bounds, Unpacker, clean
-from schemas.frozen import dataclass
+from runtime.inside.walk import GONE, attributes, open_file, readlink, walk
+from schemas.frozen import dataclass, replace
 
 _REDIRECTS = frozenset(("trusted.overlay.redirect", "trusted.overlay.metacopy"))
 _HIDDEN = ("trusted.overlay.", "user.overlay.", "system.posix_acl", "security.selinux")
+_OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +101,12 @@ def digest(directory: Path) -> Made:
     return Made("sha256:" + state.hexdigest(), size, entries)
 
 
-def pack(directory: Path) -> Iterator[bytes]:
-    """The plain tar stream of the layer in ``directory``: what ``digest`` takes the digest of."""
-    for part in _parts(directory):
+def pack(directory: Path, *, living: bool = False) -> Iterator[bytes]:
+    """The plain tar stream of the layer in ``directory``: what ``digest`` takes the digest of.
+
+    living: a container may be writing into it: what vanishes is left out, what shrinks is filled with zeros.
+    """
+    for part in _parts(directory, living=living):
         yield tar.header(part) if isinstance(part, tar.Entry) else part
 
 
@@ -150,52 +155,72 @@ def _length(directory: Path) -> int:
     return total
 
 
-def _parts(directory: Path, *, content: bool = True) -> Iterator[tar.Entry | bytes]:
+def _parts(directory: Path, *, content: bool = True, living: bool = False) -> Iterator[tar.Entry | bytes]:
     """Headers as entries, content and padding as bytes, the end as two zero blocks."""
     links: dict[tuple[int, int], bytes] = {}
-    yield from _walk(os.fsencode(directory), b"", links, content)
+    root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for path, above, name, info in walk(root, living=living):
+            try:
+                yield from _member(path, above, name, info, links, content=content, living=living)
+            except OSError as error:
+                if not living or error.errno not in GONE:
+                    raise
+    finally:
+        os.close(root)
     yield bytes(2 * tar.BLOCK)
 
 
-def _walk(
-    root: bytes, below: bytes, links: dict[tuple[int, int], bytes], content: bool
+def _member(
+    path: bytes,
+    above: int,
+    name: bytes,
+    info: os.stat_result,
+    links: dict[tuple[int, int], bytes],
+    *,
+    content: bool,
+    living: bool,
 ) -> Iterator[tar.Entry | bytes]:
-    here = root + b"/" + below if below else root
-    for name in sorted(os.listdir(here)):  # noqa: PTH208 - bytes, for names that are not UTF-8
-        inner = below + b"/" + name if below else name
-        path = here + b"/" + name
-        entry = _entry(path, inner, links)
-        if entry is None:
-            continue
-        yield entry
-        if entry.type == tar.FILE and entry.size and content:
-            yield from split.content(path, entry.size)
+    """The header of one file, and what follows it."""
+    entry = _entry(path, above, name, info, links)
+    if entry is None:
+        return
+    if entry.type == tar.FILE and content and stat.S_ISREG(info.st_mode):
+        fd = open_file(above, name)
+        try:
+            found = {key: os.getxattr(fd, key) for key in os.listxattr(fd)}
+            yield replace(entry, xattrs=_kept(path, found)) if found else entry
+            yield from split.content(fd, entry.size, path, padded=living)
             if entry.size % tar.BLOCK:
                 yield bytes(-entry.size % tar.BLOCK)
-        elif entry.type == tar.DIRECTORY:
-            if is_opaque(path):
-                yield tar.Entry(name=inner + b"/" + OPAQUE, mode=0o600)
-            yield from _walk(root, inner, links, content)
+        finally:
+            os.close(fd)
+        return
+    white = stat.S_ISCHR(info.st_mode) and info.st_rdev == 0
+    found = {} if white or entry.type == tar.HARDLINK else attributes(above, name)
+    yield replace(entry, xattrs=_kept(path, found)) if found else entry
+    if entry.type == tar.DIRECTORY and any(found.get(key) == b"y" for key in _OPAQUE):
+        yield tar.Entry(name=path + b"/" + OPAQUE, mode=0o600)
 
 
-def _entry(path: bytes, name: bytes, links: dict[tuple[int, int], bytes]) -> tar.Entry | None:
-    info = os.lstat(path)
+def _entry(
+    path: bytes, above: int, name: bytes, info: os.stat_result, links: dict[tuple[int, int], bytes]
+) -> tar.Entry | None:
     mode, kind = stat.S_IMODE(info.st_mode), _kind(info.st_mode)
     if kind is None:
         return None
     if kind == tar.CHAR and info.st_rdev == 0:
-        above, slash, last = name.rpartition(b"/")
-        return tar.Entry(name=above + slash + WHITEOUT + last, mode=0o600)
+        return tar.Entry(name=path[: len(path) - len(name)] + WHITEOUT + name, mode=0o600)
     link, size = b"", info.st_size if kind == tar.FILE else 0
     if kind == tar.SYMLINK:
-        link, mode = os.readlink(path), 0o777  # noqa: PTH115 - bytes
+        link, mode = readlink(above, name), 0o777
     elif kind != tar.DIRECTORY and info.st_nlink > 1:
-        first = links.setdefault((info.st_dev, info.st_ino), name)
-        if first != name:
+        first = links.setdefault((info.st_dev, info.st_ino), path)
+        if first != path:
             kind, link, size = tar.HARDLINK, first, 0
     device = info.st_rdev if kind in (tar.CHAR, tar.BLOCKDEV) else 0
     return tar.Entry(
-        name=name + b"/" if kind == tar.DIRECTORY else name,
+        name=path + b"/" if kind == tar.DIRECTORY else path,
         type=kind,
         mode=mode,
         uid=info.st_uid,
@@ -205,7 +230,6 @@ def _entry(path: bytes, name: bytes, links: dict[tuple[int, int], bytes]) -> tar
         link=link,
         major=os.major(device),
         minor=os.minor(device),
-        xattrs=_attributes(path) if kind != tar.HARDLINK else {},
     )
 
 
@@ -217,22 +241,21 @@ def _kind(mode: int) -> bytes | None:
     return kinds.get(stat.S_IFMT(mode))  # a socket has no place in an archive
 
 
-def _attributes(path: bytes) -> dict[str, bytes]:
-    every = os.listxattr(path, follow_symlinks=False)
+def _kept(path: bytes, every: dict[str, bytes]) -> dict[str, bytes]:
+    """The attributes that go into an archive."""
     if redirects := _REDIRECTS.intersection(every):
         raise InvalidImage(
             f"{os.fsdecode(path)} carries {min(redirects)}, which no archive can hold",
             hint="the overlay was mounted with redirect_dir or metacopy on",
         )
-    names = [name for name in every if not name.startswith(_HIDDEN)]
-    return {name: os.getxattr(path, name, follow_symlinks=False) for name in names}
+    return {name: value for name, value in every.items() if not name.startswith(_HIDDEN)}
 
 
-def is_opaque(path: bytes | str | Path) -> bool:
-    """Whether the directory hides what lower layers have in it."""
-    for name in ("trusted.overlay.opaque", "user.overlay.opaque"):
+def is_opaque(path: bytes | str | Path, *, follow: bool = False) -> bool:
+    """Whether the directory hides what lower layers have in it. follow: ``path`` stands for a descriptor."""
+    for name in _OPAQUE:
         try:
-            if os.getxattr(path, name, follow_symlinks=False) == b"y":
+            if os.getxattr(path, name, follow_symlinks=follow) == b"y":
                 return True
         except OSError:
             continue

@@ -84,7 +84,7 @@ def commit(
     Raises StoreFull, InvalidImage, OSError.
     """
     with store.using(), store.ingest() as work:
-        chunks = ahead(layer.pack(upper))
+        chunks = ahead(layer.pack(upper, living=True))
         try:
             layer.unpack(chunks, work / "diff")
         finally:
@@ -114,7 +114,7 @@ def export(store: Store, layers: Sequence[Path], out: BinaryIO) -> None:
     unshare(Clone.NEWNS)
     mount("", Path("/"), "", Mount.PRIVATE | Mount.REC)
     with store.ingest() as work, merged(layers, work) as root, room():
-        for chunk in layer.pack(root):
+        for chunk in layer.pack(root, living=True):
             out.write(chunk)
         out.flush()
 

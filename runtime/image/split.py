@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 from runtime.image.compress import CHUNK, decompress, gzip_machine
 from runtime.image.errors import InvalidImage
+from runtime.inside.walk import open_below
 
 _RECORD = struct.Struct("<IQH")
 
@@ -73,12 +74,19 @@ class Recorder:
 
 def replay(record: Path, directory: Path) -> Iterator[bytes]:
     """The stream that was unpacked into ``directory``. Raises InvalidImage when a file of it has changed."""
-    root = os.fsencode(directory) + b"/"
-    for raw, path, size in _records(record):
-        if raw:
-            yield raw
-        if size:
-            yield from content(root + path, size)
+    root = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for raw, path, size in _records(record):
+            if raw:
+                yield raw
+            if size:
+                fd = open_below(root, path)
+                try:
+                    yield from content(fd, size, path)
+                finally:
+                    os.close(fd)
+    finally:
+        os.close(root)
 
 
 def length(record: Path) -> int:
@@ -86,17 +94,19 @@ def length(record: Path) -> int:
     return sum(len(raw) + size for raw, _, size in _records(record))
 
 
-def content(path: bytes, size: int) -> Iterator[bytes]:
-    """Exactly ``size`` bytes of a regular file. Raises InvalidImage when it has become shorter."""
+def content(fd: int, size: int, path: bytes, *, padded: bool = False) -> Iterator[bytes]:
+    """Exactly ``size`` bytes of the open file ``fd``, which errors call ``path``.
+
+    padded: zeros stand for what is missing; else InvalidImage is raised when it has become shorter.
+    """
     left = size
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with open(fd, "rb", buffering=0) as source:
-        while left:
-            chunk = source.read(min(CHUNK, left))
-            if not chunk:
-                raise InvalidImage(f"{os.fsdecode(path)} became shorter while it was read")
-            left -= len(chunk)
-            yield chunk
+    while left:
+        chunk = os.read(fd, min(CHUNK, left))
+        if not chunk and not padded:
+            raise InvalidImage(f"{os.fsdecode(path)!r} became shorter while it was read")
+        chunk = chunk or bytes(min(CHUNK, left))
+        left -= len(chunk)
+        yield chunk
 
 
 def _records(record: Path) -> Iterator[tuple[bytes, bytes, int]]:

@@ -13,7 +13,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 
+from runtime.inside.paths import PLAIN, opened
 from runtime.kernel.trees import rename_new
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -98,4 +100,24 @@ def _gone(directory: int, name: str) -> bool:
             if error.errno not in _FULL:
                 raise
             return False
+    return True
+
+
+def remove_empty(root: int, path: str) -> bool:
+    """Remove the empty file or directory at ``path`` inside ``root``, no link on the way followed.
+
+    Returns whether it is gone now; False for anything else, such as a link or a file with content.
+    """
+    parent, _, name = path.rstrip("/").rpartition("/")
+    try:
+        with opened(root, parent or "/", os.O_PATH | os.O_DIRECTORY, resolve=PLAIN) as above:
+            info = os.stat(name, dir_fd=above, follow_symlinks=False)
+            if stat.S_ISDIR(info.st_mode):
+                os.rmdir(name, dir_fd=above)
+            elif stat.S_ISREG(info.st_mode) and info.st_size == 0:
+                os.unlink(name, dir_fd=above)
+            else:
+                return False
+    except OSError:
+        return False
     return True

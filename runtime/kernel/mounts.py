@@ -113,7 +113,9 @@ class _OpenHow(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint64) for name in ("flags", "mode", "resolve")]
 
 
-def openat2(directory: int, path: str, flags: int, *, mode: int = 0, resolve: Resolve = Resolve.NONE) -> int:
+def openat2(
+    directory: int, path: str | bytes, flags: int, *, mode: int = 0, resolve: Resolve = Resolve.NONE
+) -> int:
     """openat2(2): open ``path`` below ``directory``; with IN_ROOT symlinks and ".." stay inside it.
 
     Returns a close-on-exec descriptor. Linux 5.6. EAGAIN (a rename raced ".."): asked again here.
@@ -122,6 +124,6 @@ def openat2(directory: int, path: str, flags: int, *, mode: int = 0, resolve: Re
     while True:
         try:
             words = (directory, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
-            return syscall("openat2", *words, about=path)
+            return syscall("openat2", *words, about=os.fsdecode(path))
         except BlockingIOError:
             continue

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import stat
+from collections.abc import Iterator
 
 from runtime.inside.paths import PLAIN, opened
 from runtime.kernel.trees import rename_new
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FULL = (errno.ENOTEMPTY, errno.EEXIST)
-_ROUNDS = 100  # somebody who goes on writing into the tree must not keep us for ever
+_LEVELS = 100_000  # somebody who goes on writing into the tree must not keep us for ever
 
 
 def remove_tree(parent: int, name: str) -> None:
@@ -37,8 +39,9 @@ def remove_tree(parent: int, name: str) -> None:
         pass
     top = os.open(name, _DIRECTORY, dir_fd=parent)
     try:
-        for _ in range(_ROUNDS):
-            if not _empty(top):
+        numbers = itertools.count()
+        for _ in range(_LEVELS):
+            if not _empty(top, numbers):
                 break
     finally:
         os.close(top)
@@ -56,33 +59,34 @@ def delete(path: str | os.PathLike[str]) -> None:
             os.close(fd)
 
 
-def _empty(top: int) -> bool:
-    """Remove what is in ``top`` now; a directory with content is emptied into ``top``. Whether any was."""
-    moved, number = False, 0
+def _empty(top: int, numbers: Iterator[int]) -> bool:
+    """Remove one level of what is in ``top``; a directory with content is emptied into ``top`` first.
+
+    Returns whether there is another level.
+    """
+    deeper = False
     for name in os.listdir(top):
         if _gone(top, name):
             continue
-        moved = True
+        deeper = True
         fd = os.open(name, _DIRECTORY, dir_fd=top)
         try:
             for inner in os.listdir(fd):
-                number = _lift(fd, inner, top, number)
+                _lift(fd, inner, top, numbers)
         finally:
             os.close(fd)
         _gone(top, name)
-    return moved
+    return deeper
 
 
-def _lift(directory: int, name: str, top: int, number: int) -> int:
+def _lift(directory: int, name: str, top: int, numbers: Iterator[int]) -> None:
     """Remove ``name`` in ``directory``, or move it up when it is a directory with content."""
     while not _gone(directory, name):
-        number += 1
         try:
-            rename_new(directory, name, top, f".{number}")
+            rename_new(directory, name, top, f".{next(numbers)}")
+            return
         except FileExistsError:
             continue
-        break
-    return number
 
 
 def _gone(directory: int, name: str) -> bool:

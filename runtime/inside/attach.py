@@ -36,6 +36,7 @@ _KERNEL = {  # include/uapi/linux/magic.h: file systems that are windows into th
 }
 _PROPAGATION = {"private": Mount.PRIVATE, "shared": Mount.SHARED, "slave": Mount.SLAVE}
 _HINT = "mount a directory on a directory and a file on a file; check source and target of the mount"
+_IN_PROC = "nothing is mounted inside /proc"
 _KEPT = {  # statvfs(3) flag: mount flag that a remount must not lose
     os.ST_NOSUID: Mount.NOSUID,
     os.ST_NODEV: Mount.NODEV,
@@ -52,6 +53,8 @@ def mount_point(root: int, target: str, *, is_directory: bool, mode: int = 0o755
     mode: of a directory that is made. Raises RuntimeFailure: the target lies in /proc, a link leads it into
     another file system of the kernel, or it is a file where a directory is needed, or the other way round.
     """
+    if not mountable(target.rstrip("/")):
+        raise RuntimeFailure(f"cannot mount on '{target}': {_IN_PROC}", hint="choose another target")
     try:
         fd = directory(root, target, mode=mode) if is_directory else file(root, target)
     except OSError as error:
@@ -79,7 +82,7 @@ def _may_be_covered(root: int, fd: int, target: str) -> None:
     if found == target.rstrip("/") and (kind != _PROC or (is_file and mountable(found))):
         return
     led = "" if found == target.rstrip("/") else f", where links lead '{target}'"
-    why = "nothing is mounted inside /proc" if kind == _PROC else "it is a file system of the kernel"
+    why = _IN_PROC if kind == _PROC else "it is a file system of the kernel"
     raise RuntimeFailure(f"cannot mount on '{found}'{led}: {why}", hint="choose another target")
 
 

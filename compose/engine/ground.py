@@ -10,12 +10,14 @@ import contextlib
 import dataclasses
 import os
 import stat
+from collections.abc import Collection
 from pathlib import Path
 
 from compose.errors import ComposeError
+from compose.model.places import Places
 from compose.model.project import Project
 from compose.plan.launch import File, Launch
-from runtime import volume
+from runtime import state, volume
 from runtime.spec import ContainerSpec
 
 
@@ -33,6 +35,7 @@ def prepare(launch: Launch, project: Project | None, volumes: Path, record: Path
             volume.create(
                 volumes, wanted.name, {"com.docker.volume.anonymous": ""} if wanted.anonymous else {}
             )
+        volume.attach(volumes, wanted.name)
     for file in launch.files:
         if project is not None or not Path(file.path).exists():
             _write(file, project, launch.service)
@@ -41,6 +44,24 @@ def prepare(launch: Launch, project: Project | None, volumes: Path, record: Path
     if launch.seccomp_file:
         return dataclasses.replace(launch.spec, seccomp=_profile(launch))
     return launch.spec
+
+
+def release(names: Collection[str], places: Places, project: str) -> None:
+    """Unmount the file systems of volumes that this project needs no more, unless another does."""
+    for name in names:
+        if volume.is_attached(places.volumes, name) and not _used_elsewhere(name, places, project):
+            volume.detach(places.volumes, name)
+
+
+def _used_elsewhere(name: str, places: Places, project: str) -> bool:
+    source = f"{places.volumes}/{name}/_data"
+    return any(
+        any(mount.source == source for mount in spec.mounts)
+        for other in places.project_data("").glob("*")
+        if other.name != project
+        for spec, now in state.containers(places.project_run(other.name), other)
+        if now.status in ("running", "paused")
+    )
 
 
 def remove_anonymous(launch: Launch, volumes: Path) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from compose.engine import ground
 from compose.engine.attach import Attachments
 from compose.engine.events import Emit, Event, step
 from compose.engine.keeper import Keeper, Workshop, new_id, not_healthy
@@ -172,7 +173,7 @@ class ProjectMachine:
             label.VOLUME: wanted.key,
             label.CONFIG_HASH: volume_hash(wanted),
         }
-        volume.create(self.places.volumes, name, labels, device=volume_device(wanted))
+        volume.create(self.places.volumes, name, labels, driver_options(wanted))
 
     async def remove_volume(self, name: str) -> None:
         """Remove a volume and its data."""
@@ -284,7 +285,9 @@ class ProjectMachine:
 
     async def discard(self, item: Step) -> None:
         """Undo ``prepare``."""
-        await self.named(item.name).discard()
+        keeper = self.named(item.name)
+        await keeper.discard()
+        self._release(keeper.launch)
 
     async def stop(self, item: Step) -> None:
         """Ask the container to end, then make it end."""
@@ -295,6 +298,7 @@ class ProjectMachine:
         keeper = self.named(item.id or item.name)
         await keeper.remove(with_anonymous=item.reason in ("down", "rm -v", "orphan"))
         del self.keepers[keeper.id]
+        self._release(keeper.launch)
         self.touch()
 
     def forget(self) -> None:
@@ -357,6 +361,14 @@ class ProjectMachine:
         keeper = self.keepers.get(id)
         if keeper is not None:
             keeper.exited(record)
+            self._release(keeper.launch)
+
+    def _release(self, launch: Launch) -> None:
+        """Unmount the volumes of ``launch`` that no container needs any more."""
+        held = {
+            item.name for keeper in self.keepers.values() if keeper.active for item in keeper.launch.volumes
+        }
+        ground.release({item.name for item in launch.volumes} - held, self.places, self.name)
 
 
 def _port_path(launch: Launch, project: Project, published: int) -> str:
@@ -406,24 +418,37 @@ def network_spec(project: str, network: ModelNetwork) -> NetworkSpec:
     )
 
 
-def volume_device(wanted: ModelVolume) -> str:
-    """The host directory a volume is bound to, "" for one of our own.
+def driver_options(wanted: ModelVolume) -> Mapping[str, str]:
+    """What a volume mounts, empty for a directory of our own.
 
-    Raises ComposeError for other drivers than local and for options other than a bind.
+    Raises ComposeError for other drivers than local and for options that it does not have.
     """
+    path = f"volumes.{wanted.key}"
     if wanted.driver not in ("", "local"):
         raise ComposeError(
-            f"volume '{wanted.key}': driver '{wanted.driver}' is not supported", hint="use 'driver: local'"
+            f"volume '{wanted.key}': driver '{wanted.driver}' is not supported",
+            hint="use 'driver: local'",
+            path=path,
         )
     options = wanted.driver_opts
-    if not options:
-        return ""
-    if "bind" not in options.get("o", "").split(",") or not options.get("device", "").startswith("/"):
+    why = ""
+    if unknown := sorted(set(options) - {"type", "device", "o"}):
+        why = f"invalid option '{unknown[0]}'"
+    elif options and volume.is_bind(options):
+        words = set(options["o"].split(",")) - {"bind", "rbind", "ro", "rw"}
+        if not options.get("device", "").startswith("/"):
+            why = "a bind needs an absolute 'device'"
+        elif words:
+            why = f"a bind has no option '{min(words)}' here"
+    elif options and not (options.get("type") and options.get("device")):
+        why = "missing required option 'type' or 'device'"
+    if why:
         raise ComposeError(
-            f"volume '{wanted.key}': of driver_opts only 'o: bind' with an absolute 'device' is supported",
-            hint="mount other file systems on the host and bind them",
+            f"volume '{wanted.key}': {why}",
+            hint="driver_opts of the local driver are type, device and o, as mount(8) takes them",
+            path=path,
         )
-    return options["device"]
+    return options
 
 
 def _code(record: ExitRecord | None) -> str:

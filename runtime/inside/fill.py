@@ -45,7 +45,8 @@ def fill(source: int, volume: str) -> bool:
         target = os.open(volume, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         if os.listdir(target):
             return False
-        if os.fstat(target).st_ino == os.stat(name, dir_fd=home, follow_symlinks=False).st_ino:
+        own = os.stat(name, dir_fd=home, follow_symlinks=False)
+        if stat.S_ISDIR(own.st_mode) and own.st_dev == os.fstat(home).st_dev:
             _through_draft(source, home, target)
         else:
             _copy(source, target)

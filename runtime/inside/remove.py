@@ -18,9 +18,11 @@ import stat
 from collections.abc import Iterator
 
 from runtime.inside.paths import PLAIN, opened
+from runtime.kernel.mounts import Resolve, openat2
 from runtime.kernel.trees import rename_new
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_SAME_MOUNT = PLAIN | Resolve.NO_XDEV  # whatever is mounted in the tree is not ours to remove
 _FULL = (errno.ENOTEMPTY, errno.EEXIST)
 _LEVELS = 100_000  # somebody who goes on writing into the tree must not keep us for ever
 
@@ -69,7 +71,7 @@ def _empty(top: int, numbers: Iterator[int]) -> bool:
         if _gone(top, name):
             continue
         deeper = True
-        fd = os.open(name, _DIRECTORY, dir_fd=top)
+        fd = openat2(top, name, _DIRECTORY, resolve=_SAME_MOUNT)
         try:
             for inner in os.listdir(fd):
                 _lift(fd, inner, top, numbers)

@@ -28,7 +28,9 @@ class Mount(IntFlag):
     NOSUID = 2
     NODEV = 4
     NOEXEC = 8
+    SYNCHRONOUS = 16
     REMOUNT = 32
+    DIRSYNC = 128
     NOSYMFOLLOW = 256
     NOATIME = 1024
     NODIRATIME = 2048

@@ -26,7 +26,7 @@ class Mount:
     type:        "bind", "tmpfs" or "image".
     source:      host path of a bind (exists already), name of an image; "" for tmpfs.
     target:      absolute path in the container; made when missing, its symlinks resolved inside the root.
-    options:     tmpfs data ("size=64m,mode=1777"), "" for bind.
+    options:     tmpfs data ("size=64m,mode=1777"), the id of an image, "" for bind.
     propagation: "", "private", "rprivate", "shared", "rshared", "slave", "rslave"; "" is rprivate.
     recursive:   bind with MS_REC.
     seed:        ``source`` is a fresh named volume: when it is empty, content, mode and owner of

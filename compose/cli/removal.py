@@ -27,13 +27,12 @@ def remove_images(
     scope: Scope, canonical: Mapping[str, Any], services: Sequence[str], *, local_only: bool
 ) -> None:
     """Remove them, those excepted that a container of any project still needs."""
-    from compose.cli import containers
-    from compose.cli.ls import projects
+    from compose.engine.inventory import used_images
     from runtime.image.errors import ImageInUse
     from runtime.image.store import Store
 
     store = Store(scope.places.images)
-    used = {c.label("image") for name in projects(scope) for c in containers.of_project(scope.places, name)}
+    used = used_images(scope.places)
     shown = display(scope.progress)
     try:
         for name in names(canonical, services, local_only=local_only):

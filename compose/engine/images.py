@@ -21,7 +21,7 @@ from runtime.image.manifest import Image
 from runtime.image.progress import Events, silent
 from runtime.image.reference import parse
 from runtime.image.store import Store
-from schemas.frozen import dataclass
+from schemas.frozen import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +91,37 @@ def prepare(
             if found is None:  # built for another platform than this service wants
                 raise missing(name, service, wanted)
             images[service.name] = found
-    store.hold(image.id for image in images.values())
-    return {s.name: facts_of(images[s.name], image_name(project, s)) for s in services}
+    extra = _mounted(store, services, wanted, events)
+    store.hold(image.id for image in (*images.values(), *extra.values()))
+    facts = {s.name: facts_of(images[s.name], image_name(project, s)) for s in services}
+    if not extra:
+        return facts
+    return {s.name: replace(facts[s.name], mounted=_of_service(s, extra)) for s in services}
+
+
+def _mounted(
+    store: Store, services: Sequence[Service], options: ImageOptions, events: Events
+) -> dict[str, Image]:
+    """The images that ``services`` mount, by name; those that are not here are pulled."""
+    names = {mount.source for s in services for mount in s.volumes if mount.type == "image"}
+    found = {name: image for name in sorted(names) if (image := local(store, name, "")) is not None}
+    if names - found.keys():
+        from compose.engine.registries import Wanted, pull_each
+
+        wanted = [Wanted(name) for name in sorted(names - found.keys())]
+        outcome = pull_each(
+            store, wanted, assemble=options.assemble, parallel=options.parallel, events=events
+        )
+        outcome.check()
+        found.update((one.name, image) for one, image in outcome.done.items())
+    return found
+
+
+def _of_service(service: Service, images: Mapping[str, Image]) -> dict[str, tuple[str, ...]]:
+    """Id and layers of what ``service`` mounts."""
+    mounted = [images[mount.source] for mount in service.volumes if mount.type == "image"]
+    names = [mount.source for mount in service.volumes if mount.type == "image"]
+    return {n: (image.id, *map(str, image.layers)) for n, image in zip(names, mounted, strict=True)}
 
 
 def local(store: Store, name: str, platform: str) -> Image | None:

@@ -22,13 +22,14 @@ from schemas.frozen import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """One container, running or not, as its record says. size: bytes of its writable layer."""
+    """One container, running or not, as its record says. mounted: ids of the images that it mounts."""
 
     id: str
     name: str
     project: str
     image: str
     place: Path
+    mounted: tuple[str, ...] = ()
 
     def size(self) -> int:
         """Bytes that its writable layer takes on disk."""
@@ -46,6 +47,7 @@ def kept(places: Places) -> list[Kept]:
             project=place.parent.parent.name,
             image=str(labels.get(IMAGE, "")),
             place=place,
+            mounted=tuple(m["options"] for m in spec.get("mounts") or () if m.get("type") == "image"),
         )
         found.append(one)
     return sorted(found, key=lambda one: (one.project, one.name))
@@ -58,10 +60,11 @@ def _specs(places: Places) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def used_images(places: Places) -> dict[str, list[str]]:
-    """Names of the containers by the id of the image they were made of."""
+    """Names of the containers by the ids of the images that they were made of or mount."""
     found: dict[str, list[str]] = {}
     for one in kept(places):
-        found.setdefault(one.image, []).append(one.name)
+        for id in dict.fromkeys((one.image, *one.mounted)):
+            found.setdefault(id, []).append(one.name)
     return found
 
 

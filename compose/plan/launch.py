@@ -9,7 +9,7 @@ Durations are seconds, sizes bytes, as in ``runtime.spec``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from compose.model.service import NOTHING
 from netns.spec import EndpointSpec, PortSpec
@@ -20,7 +20,10 @@ from schemas.frozen import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFacts:
-    """What an image says about running it. layers: host directories, lowest first."""
+    """What an image says about running it. layers: host directories, lowest first.
+
+    mounted: of each image that the service mounts, by the name in the file: its id, then its layers.
+    """
 
     id: str
     name: str = ""
@@ -36,6 +39,7 @@ class ImageFacts:
     health_test: tuple[str, ...] = ()
     health: Mapping[str, float] = field(default_factory=lambda: NOTHING)
     labels: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    mounted: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

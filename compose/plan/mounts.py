@@ -7,12 +7,12 @@ Goes out:  Mounts for the runtime, and what the engine has to make before the st
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from compose.errors import ComposeError
 from compose.model.project import FileObject, Project
-from compose.model.service import FileMount, Service, VolumeMount
+from compose.model.service import NOTHING, FileMount, Service, VolumeMount
 from compose.plan.launch import File, Volume
 from runtime.policy.paths import mountable
 from runtime.spec import Mount
@@ -53,11 +53,13 @@ def mounted(
     ground: Ground,
     carry: Mapping[str, str],
     inherited: tuple[tuple[tuple[Mount, ...], bool], ...] = (),
+    images: Mapping[str, Sequence[str]] = NOTHING,
 ) -> Mounted:
     """Bring together every mount of ``service``; a later kind wins over an earlier one at one target.
 
     carry:     anonymous volumes of the container this one replaces, by target.
     inherited: mounts of ``volumes_from``, each with whether they become read-only.
+    images:    id and layers of the images that are mounted, by name.
     """
     out = Mounted()
     for mounts, read_only in inherited:
@@ -65,6 +67,9 @@ def mounted(
             if mount.type != "tmpfs":
                 out.mounts[mount.target] = _read_only(mount) if read_only else mount
     for wanted in service.volumes:
+        if wanted.type == "image":
+            _image(out, service, wanted, images.get(wanted.source, ()))
+            continue
         _volume(out, service, project, wanted, ground, carry)
     for text in service.tmpfs:
         target, _, options = text.partition(":")
@@ -145,9 +150,30 @@ def _volume(
     else:
         raise ComposeError(
             f"service '{service.name}': a mount of type '{mount.type}' is not supported",
-            hint="use a volume, bind or tmpfs",
+            hint="use a volume, bind, tmpfs or image",
             path=f"services.{service.name}.volumes",
         )
+
+
+def _image(out: Mounted, service: Service, mount: VolumeMount, image: Sequence[str]) -> None:
+    """An image's file system, read-only."""
+    _local(service, mount)
+    if not image:
+        raise ComposeError(
+            f"service '{service.name}': no image '{mount.source}' here to be mounted",
+            hint="'pycompose up' gets it",
+            path=f"services.{service.name}.volumes",
+        )
+    target, (id, *layers) = _clean(mount.target), image
+    out.mounts[target] = Mount(
+        type="image",
+        source=mount.source,
+        target=target,
+        read_only=True,
+        options=id,
+        subpath=mount.subpath,
+        layers=tuple(layers),
+    )
 
 
 def _local(service: Service, mount: VolumeMount) -> None:

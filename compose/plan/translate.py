@@ -54,7 +54,7 @@ def translate(project: Project, service: Service, number: int, image: ImageFacts
     security = confine.security(service, project.working_dir)
     spaces = confine.namespaces(service, site.containers)
     name = container_name(project, service, number)
-    mounts = mounted(service, project, image.volumes, site.ground, site.carry, site.inherited)
+    mounts = mounted(service, project, image.volumes, site.ground, site.carry, site.inherited, image.mounted)
     log, size, count = _log(service, site.logs, name)
     shares_network = spaces.network.startswith("container:")
     hostname = service.hostname or ("" if spaces.uts == "host" or shares_network else site.id[:12])

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 from boxes import Box
 
+from runtime import volume
 from runtime.errors import RuntimeFailure
 from runtime.inside.fill import fill
+from runtime.inside.remove import delete
 from runtime.kernel.mounts import Mount as Flag
 from runtime.kernel.mounts import mount
 from runtime.rootfs.apply import apply
@@ -104,12 +106,12 @@ def test_cve_2025_31133_dev_null_of_the_container_masks_nothing_else(
 
 
 def test_cve_2017_1002101_a_subpath_stays_in_its_volume(scratch: Path, busybox_root: Path) -> None:
-    volume = scratch / "volume"
-    (volume / "real").mkdir(parents=True)
-    (volume / "real/f").write_text("volume")
-    (volume / "link").symlink_to("real")
-    (volume / "out").symlink_to("/")
-    asked = Mount(type="bind", source=str(volume), target="/m", subpath="link")
+    home = scratch / "volume"
+    (home / "real").mkdir(parents=True)
+    (home / "real/f").write_text("volume")
+    (home / "link").symlink_to("real")
+    (home / "out").symlink_to("/")
+    asked = Mount(type="bind", source=str(home), target="/m", subpath="link")
     assert (assembled(busybox_root, scratch, mounts=(asked,)) / "m/f").read_text() == "volume"
     one = replace(asked, subpath="real/f", target="/n")
     assert (assembled(busybox_root, scratch, mounts=(one,)) / "n").read_text() == "volume"
@@ -147,7 +149,7 @@ def image_tree(home: Path) -> int:
 
 
 @contextmanager
-def attacker(volume: Path, host: Path) -> Iterator[Callable[[], int]]:
+def attacker(tree: Path, host: Path) -> Iterator[Callable[[], int]]:
     """A process that has the volume: whatever directory appears is replaced by a link to the host's."""
     shared = mmap.mmap(-1, 8)
     pid = os.fork()
@@ -155,10 +157,10 @@ def attacker(volume: Path, host: Path) -> Iterator[Callable[[], int]]:
         number = 0
         while True:
             try:
-                for name in os.listdir(volume):
-                    if name.startswith("d") and not os.path.islink(volume / name):
-                        os.rename(volume / name, volume / f"old{number}")
-                        os.symlink(host, volume / name)
+                for name in os.listdir(tree):
+                    if name.startswith("d") and not os.path.islink(tree / name):
+                        os.rename(tree / name, tree / f"old{number}")
+                        os.symlink(host, tree / name)
                         number += 1
                         shared[:8] = number.to_bytes(8, "little")
             except OSError:
@@ -306,3 +308,50 @@ def test_the_whole_tree_is_not_shared_back_after_the_start(box: Box, scratch: Pa
     shared = [line.split()[0] for line in text.splitlines() if "shared:" in line]
     assert record.code == 0 and shared == ["/v"]
     assert str(scratch) not in text
+
+
+def test_an_image_is_shown_read_only_and_a_part_of_it_too(scratch: Path, busybox_root: Path) -> None:
+    for name in ("one", "two"):
+        (scratch / name / "etc").mkdir(parents=True)
+        (scratch / name / "etc" / name).write_text(name)
+    (scratch / "two/out").symlink_to("/bin")
+    layers = (str(scratch / "one"), str(scratch / "two"))
+    asked = Mount(type="image", source="tools:1", target="/m", layers=layers)
+    root = assembled(busybox_root, scratch, mounts=(asked,))
+    assert sorted(os.listdir(root / "m/etc")) == ["one", "two"]
+    with pytest.raises(OSError, match="Read-only"):
+        (root / "m/x").touch()
+    parts = (replace(asked, subpath="etc"), replace(asked, subpath="etc/two", target="/f", layers=layers[1:]))
+    root = assembled(busybox_root, scratch, mounts=parts)
+    assert (root / "m/one").exists() and (root / "f").read_text() == "two"
+    with pytest.raises(OSError, match="Read-only"):
+        (root / "f").write_text("x")
+    with pytest.raises(RuntimeFailure, match="subpath 'out' of image 'tools:1': leads out of it"):
+        assembled(busybox_root, scratch, mounts=(replace(asked, subpath="out"),))
+
+
+def test_a_volume_with_options_is_mounted_once_and_never_emptied_through(scratch: Path) -> None:
+    tmpfs = {"type": "tmpfs", "device": "tmpfs", "o": "size=64k,mode=750,noexec"}
+    data = volume.create(scratch / "volumes", "v", {}, tmpfs)
+    for _ in range(2):
+        volume.attach(scratch / "volumes", "v")
+    (data / "f").touch()
+    assert volume.is_attached(scratch / "volumes", "v") and data.stat().st_mode & 0o777 == 0o750
+    assert Path("/proc/self/mountinfo").read_text().count(str(data)) == 1
+    mount("tmpfs", data, "tmpfs")  # somebody else's
+    volume.remove(scratch / "volumes", "v")
+    assert os.listdir(scratch / "volumes") == [] and str(data) not in Path("/proc/self/mountinfo").read_text()
+    volume.create(scratch / "volumes", "w", {}, {"type": "nosuchfs", "device": "x"})
+    with pytest.raises(
+        RuntimeFailure, match="volume 'w': type 'nosuchfs', device 'x' cannot be mounted: No such"
+    ):
+        volume.attach(scratch / "volumes", "w")
+
+
+def test_removing_a_tree_stops_at_what_is_mounted_in_it(scratch: Path) -> None:
+    (scratch / "tree/a/b").mkdir(parents=True)
+    (scratch / "host").mkdir()
+    (scratch / "host/f").touch()
+    mount(str(scratch / "host"), scratch / "tree/a/b", "", Flag.BIND)
+    delete(scratch / "tree")
+    assert (scratch / "host/f").exists()

@@ -11,7 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runtime.build import stubs
 from runtime.errors import RuntimeFailure
+from runtime.image.errors import InvalidImage
+from runtime.image.layer import pack
+from runtime.image.view import View
 from runtime.inside import attach
 from runtime.inside.paths import PLAIN, below, directory, enter, file, name_of, own_directory
 from runtime.inside.remove import delete, remove_empty, remove_tree
@@ -250,3 +254,29 @@ def test_what_vanishes_from_a_living_tree_is_left_out(tmp_path: Path) -> None:
             shutil.rmtree(tmp_path / "b")
     assert seen == [b"a", b"c"]
     os.close(fd)
+
+
+def test_taking_out_mount_points_follows_no_link_of_the_program(tmp_path: Path) -> None:
+    """What ran replaced the directories above its mount points by links to the host's."""
+    host, upper, layer = (tmp_path / name for name in ("host", "upper", "layer"))
+    for directory_ in (host / "empty", upper / "own", layer):
+        directory_.mkdir(parents=True)
+    (host / "file").touch()
+    (upper / "own/file").touch()
+    (upper / "run").symlink_to(host)
+    stubs.prune(upper, ["/run/file", "/run/empty", "/own/file", "/none/x"], View([layer]))
+    assert (host / "file").exists() and (host / "empty").exists() and not (upper / "own/file").exists()
+
+
+def test_a_file_that_shrinks_under_the_reader_is_filled_up(tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(b"x" * 3000)
+    parts = pack(tmp_path, living=True)
+    header = next(parts)
+    os.truncate(tmp_path / "big", 10)
+    rest = b"".join(parts)
+    assert len(header) == 512 and rest[:10] == b"x" * 10 and set(rest[10:3000]) == {0}
+    with pytest.raises(InvalidImage, match="'big' became shorter"):
+        strict = pack(tmp_path)
+        next(strict)
+        os.truncate(tmp_path / "big", 0)
+        list(strict)

@@ -7,7 +7,6 @@ Goes out:  the effects of every kind of step; what ``supervisor.verbs`` needs be
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -35,6 +34,7 @@ from netns.network.build import sweep
 from netns.spec import NetworkSpec, Pool
 from runtime import volume
 from runtime.container import Runtime
+from runtime.inside.remove import delete
 from runtime.spec import ContainerState, ExitRecord, Mount, from_json
 from runtime.state import write_json
 
@@ -257,8 +257,8 @@ class ProjectMachine:
         try:
             self._write_record(launch)
         except OSError:
-            shutil.rmtree(self.record(launch.spec.id), ignore_errors=True)
-            shutil.rmtree(self.run / "containers" / launch.spec.id, ignore_errors=True)
+            delete(self.record(launch.spec.id))
+            delete(self.run / "containers" / launch.spec.id)
             raise
         keeper = self.keepers[launch.spec.id] = Keeper(launch, self.shop)
         return keeper
@@ -304,7 +304,7 @@ class ProjectMachine:
     def forget(self) -> None:
         """Nothing of the project is left: remove its records and logs, and what killed builds left."""
         sweep(self.attachments.networks)
-        shutil.rmtree(self.data, ignore_errors=True)
+        delete(self.data)
 
     def _launches(self) -> list[Launch]:
         """What exists, then what the plan under way will make."""

@@ -13,8 +13,8 @@ import os
 import stat
 
 from runtime.errors import RuntimeFailure
-from runtime.inside.paths import below, directory, file, name_of, place
-from runtime.kernel.mounts import Mount, filesystem_type, mount, mount_setattr
+from runtime.inside.paths import below, directory, file, name_of
+from runtime.kernel.mounts import Mount, filesystem_type, mount_setattr
 from runtime.kernel.trees import clone_tree, move_tree
 from runtime.policy.paths import mountable
 
@@ -37,14 +37,6 @@ _KERNEL = {  # include/uapi/linux/magic.h: file systems that are windows into th
 _PROPAGATION = {"private": Mount.PRIVATE, "shared": Mount.SHARED, "slave": Mount.SLAVE}
 _HINT = "mount a directory on a directory and a file on a file; check source and target of the mount"
 _IN_PROC = "nothing is mounted inside /proc"
-_KEPT = {  # statvfs(3) flag: mount flag that a remount must not lose
-    os.ST_NOSUID: Mount.NOSUID,
-    os.ST_NODEV: Mount.NODEV,
-    os.ST_NOEXEC: Mount.NOEXEC,
-    os.ST_NOATIME: Mount.NOATIME,
-    os.ST_NODIRATIME: Mount.NODIRATIME,
-    os.ST_RELATIME: Mount.RELATIME,
-}
 
 
 def mount_point(root: int, target: str, *, is_directory: bool, mode: int = 0o755) -> int:
@@ -93,20 +85,9 @@ def bind(clone: int, target: int, *, read_only: bool, recursive: bool, propagati
     """
     kind = _PROPAGATION[propagation.removeprefix("r")]
     deep = recursive and propagation.startswith("r")
-    try:
-        if deep == recursive or not read_only:
-            mount_setattr(clone, read_only=read_only, propagation=kind, recursive=deep)
-        else:
-            mount_setattr(clone, propagation=kind, recursive=deep)
-            mount_setattr(clone, read_only=True, recursive=recursive)
-    except OSError as error:
-        if error.errno != errno.ENOSYS:
-            raise
-        move_tree(clone, target)
-        mount("", place(clone), "", kind | (Mount.REC if deep else Mount.NONE))
-        if read_only:
-            make_read_only(clone)
-        return
+    mount_setattr(clone, read_only=read_only and deep == recursive, propagation=kind, recursive=deep)
+    if read_only and deep != recursive:
+        mount_setattr(clone, read_only=True, recursive=recursive)
     move_tree(clone, target)
 
 
@@ -117,20 +98,6 @@ def bind_descriptor(source: int, target: int, *, read_only: bool = False, recurs
         bind(clone, target, read_only=read_only, recursive=recursive)
     finally:
         os.close(clone)
-
-
-def make_read_only(fd: int) -> None:
-    """Make the mount whose root ``fd`` is read-only and keep every other flag it has."""
-    try:
-        mount_setattr(fd, read_only=True)
-    except OSError as error:
-        if error.errno != errno.ENOSYS:  # before Linux 5.12
-            raise
-        have = os.fstatvfs(fd).f_flag
-        kept = Mount.NONE
-        for word, flag in _KEPT.items():
-            kept |= flag if have & word else Mount.NONE
-        mount("", place(fd), "", Mount.REMOUNT | Mount.BIND | Mount.RDONLY | kept)
 
 
 def subpath(source: int, path: str, what: str) -> int:

@@ -16,7 +16,6 @@ import gc
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import sys
@@ -31,6 +30,7 @@ from runtime.cgroup.devices import DEFAULT
 from runtime.cgroup.layout import find
 from runtime.cgroup.leave import leave
 from runtime.cgroup.writes import writes
+from runtime.inside.remove import delete
 from runtime.kernel import processes
 from runtime.process import capture, monitor, session, world
 from runtime.process.line import EXEC_SOCKET, Revival, listen, lock, peer
@@ -217,7 +217,7 @@ class Spawner:
             os.nice(10)
         with contextlib.suppress(FileNotFoundError):
             for entry in os.scandir(self.data / "trash"):
-                shutil.rmtree(entry.path, ignore_errors=True)
+                delete(entry.path)
 
     def _reconnect(self) -> None:
         if self.revival is None:

@@ -20,7 +20,7 @@ from runtime.inside import attach
 from runtime.inside.fill import fill
 from runtime.inside.nodes import make_link, make_node
 from runtime.inside.paths import PLAIN, directory, enter, exists, opened, own_directory, place
-from runtime.kernel.mounts import Mount, mount, pivot_root, umount2
+from runtime.kernel.mounts import Mount, mount, mount_setattr, pivot_root, umount2
 from runtime.kernel.namespaces import Clone, setns
 from runtime.kernel.trees import clone_tree, move_tree
 from runtime.rootfs.decide import MountOp
@@ -360,7 +360,7 @@ def _readonly(op: MountOp, tree: Tree) -> None:
 
 def _lock(op: MountOp, tree: Tree) -> None:
     with opened(tree.root, op.target, resolve=PLAIN) as fd:
-        attach.make_read_only(fd)
+        mount_setattr(fd, read_only=True)
 
 
 def _workdir(op: MountOp, tree: Tree) -> None:
@@ -369,7 +369,7 @@ def _workdir(op: MountOp, tree: Tree) -> None:
 
 
 def _seal(_op: MountOp, tree: Tree) -> None:
-    attach.make_read_only(tree.root)
+    mount_setattr(tree.root, read_only=True)
 
 
 _DO: dict[str, Callable[[MountOp, Tree], None]] = {

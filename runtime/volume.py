@@ -8,6 +8,7 @@ Not here:  filling a fresh one from an image (``runtime.rootfs.seed``), who uses
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -92,15 +93,19 @@ def mount_words(text: str) -> tuple[Mount, str]:
     return flags, ",".join(data)
 
 
+def needs_mount(root: Path, name: str) -> bool:
+    """Whether volume ``name`` is a file system of its own, and not a directory."""
+    options = _document(_home(root, name)).get("options", {})
+    return bool(options) and not is_bind(options)
+
+
 def attach(root: Path, name: str) -> None:
-    """Mount the file system of volume ``name``, if it is one that is mounted and is not yet.
+    """Mount the file system of volume ``name``, for which ``needs_mount`` is true, unless it is already.
 
     Raises RuntimeFailure with the kernel's reason.
     """
     home = _home(root, name)
     options = _document(home).get("options", {})
-    if not options or is_bind(options):
-        return
     lock = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -109,7 +114,8 @@ def attach(root: Path, name: str) -> None:
             mount(options.get("device", ""), home / "_data", options.get("type", ""), flags, data)
     except OSError as error:
         what = f"type '{options.get('type', '')}', device '{options.get('device', '')}'"
-        why = os.strerror(error.errno) if error.errno else str(error)
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        why += f" (this kernel has no '{options.get('type')}')" if error.errno == errno.ENODEV else ""
         raise RuntimeFailure(
             f"volume '{name}': {what} cannot be mounted: {why}", hint="see 'driver_opts:' of the volume"
         ) from None

@@ -6,16 +6,18 @@ Goes out:  the ContainerSpec to create; files and directories on the host.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import os
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from compose.engine.through import through
 from compose.errors import ComposeError
 from compose.model.places import Places
-from compose.model.project import Project
+from compose.model.project import Project, Volume
 from compose.plan.launch import File, Launch
 from runtime import state, volume
 from runtime.spec import ContainerSpec
@@ -35,7 +37,6 @@ def prepare(launch: Launch, project: Project | None, volumes: Path, record: Path
             volume.create(
                 volumes, wanted.name, {"com.docker.volume.anonymous": ""} if wanted.anonymous else {}
             )
-        volume.attach(volumes, wanted.name)
     for file in launch.files:
         if project is not None or not Path(file.path).exists():
             _write(file, project, launch.service)
@@ -44,6 +45,49 @@ def prepare(launch: Launch, project: Project | None, volumes: Path, record: Path
     if launch.seccomp_file:
         return dataclasses.replace(launch.spec, seccomp=_profile(launch))
     return launch.spec
+
+
+def driver_options(wanted: Volume) -> Mapping[str, str]:
+    """What a volume mounts, empty for a directory of our own.
+
+    Raises ComposeError for other drivers than local and for options that it does not have.
+    """
+    path = f"volumes.{wanted.key}"
+    if wanted.driver not in ("", "local"):
+        raise ComposeError(
+            f"volume '{wanted.key}': driver '{wanted.driver}' is not supported",
+            hint="use 'driver: local'",
+            path=path,
+        )
+    options = wanted.driver_opts
+    why = ""
+    if unknown := sorted(set(options) - {"type", "device", "o"}):
+        why = f"invalid option '{unknown[0]}'"
+    elif options and volume.is_bind(options):
+        words = set(options["o"].split(",")) - {"bind", "rbind", "ro", "rw"}
+        if not options.get("device", "").startswith("/"):
+            why = "a bind needs an absolute 'device'"
+        elif words:
+            why = f"a bind has no option '{min(words)}' here"
+    elif options and not (options.get("type") and options.get("device")):
+        why = "missing required option 'type' or 'device'"
+    if why:
+        raise ComposeError(
+            f"volume '{wanted.key}': {why}",
+            hint="driver_opts of the local driver are type, device and o, as mount(8) takes them",
+            path=path,
+        )
+    return options
+
+
+async def mount_volumes(launch: Launch, volumes: Path) -> None:
+    """Mount the file systems of volumes with options; a thread waits for a server that does not answer.
+
+    Raises RuntimeFailure with the kernel's reason.
+    """
+    for wanted in launch.volumes:
+        if volume.needs_mount(volumes, wanted.name):
+            await through(asyncio.to_thread(volume.attach, volumes, wanted.name))
 
 
 def release(names: Collection[str], places: Places, project: str) -> None:

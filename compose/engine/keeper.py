@@ -60,6 +60,7 @@ class Keeper:
         self.stopped: bool = known.get("stopped", False)
         self.ports: list[dict[str, Any]] = known.get("ports", [])
         self.exit: ExitRecord | None = None
+        self.preparing = False  # its volumes are in use from here on
         self.prepared = False
         self.running = False
         self.started_at = 0.0
@@ -96,6 +97,14 @@ class Keeper:
                 return None
             self.stopped = False
             self._attempts = self.restarts = 0
+        self.preparing = True
+        try:
+            return await self._prepared(project, passed)
+        finally:
+            self.preparing = False
+
+    async def _prepared(self, project: Project | None, passed: tuple[int, ...]) -> int | None:
+        await ground.mount_volumes(self.launch, self.shop.volumes)
         spec = ground.prepare(self.launch, project, self.shop.volumes, self.shop.record(self.id))
         return await through(self._made(spec, passed))
 

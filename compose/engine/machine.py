@@ -21,7 +21,6 @@ from compose.errors import ComposeError
 from compose.model.places import Places
 from compose.model.project import Network as ModelNetwork
 from compose.model.project import Project
-from compose.model.project import Volume as ModelVolume
 from compose.model.service import Condition, Service
 from compose.plan import observed as label
 from compose.plan.fingerprint import network_hash, volume_hash
@@ -173,7 +172,7 @@ class ProjectMachine:
             label.VOLUME: wanted.key,
             label.CONFIG_HASH: volume_hash(wanted),
         }
-        volume.create(self.places.volumes, name, labels, driver_options(wanted))
+        volume.create(self.places.volumes, name, labels, ground.driver_options(wanted))
 
     async def remove_volume(self, name: str) -> None:
         """Remove a volume and its data."""
@@ -366,7 +365,10 @@ class ProjectMachine:
     def _release(self, launch: Launch) -> None:
         """Unmount the volumes of ``launch`` that no container needs any more."""
         held = {
-            item.name for keeper in self.keepers.values() if keeper.active for item in keeper.launch.volumes
+            item.name
+            for keeper in self.keepers.values()
+            if keeper.active or keeper.preparing
+            for item in keeper.launch.volumes
         }
         ground.release({item.name for item in launch.volumes} - held, self.places, self.name)
 
@@ -416,39 +418,6 @@ def network_spec(project: str, network: ModelNetwork) -> NetworkSpec:
             label.CONFIG_HASH: network_hash(network),
         },
     )
-
-
-def driver_options(wanted: ModelVolume) -> Mapping[str, str]:
-    """What a volume mounts, empty for a directory of our own.
-
-    Raises ComposeError for other drivers than local and for options that it does not have.
-    """
-    path = f"volumes.{wanted.key}"
-    if wanted.driver not in ("", "local"):
-        raise ComposeError(
-            f"volume '{wanted.key}': driver '{wanted.driver}' is not supported",
-            hint="use 'driver: local'",
-            path=path,
-        )
-    options = wanted.driver_opts
-    why = ""
-    if unknown := sorted(set(options) - {"type", "device", "o"}):
-        why = f"invalid option '{unknown[0]}'"
-    elif options and volume.is_bind(options):
-        words = set(options["o"].split(",")) - {"bind", "rbind", "ro", "rw"}
-        if not options.get("device", "").startswith("/"):
-            why = "a bind needs an absolute 'device'"
-        elif words:
-            why = f"a bind has no option '{min(words)}' here"
-    elif options and not (options.get("type") and options.get("device")):
-        why = "missing required option 'type' or 'device'"
-    if why:
-        raise ComposeError(
-            f"volume '{wanted.key}': {why}",
-            hint="driver_opts of the local driver are type, device and o, as mount(8) takes them",
-            path=path,
-        )
-    return options
 
 
 def _code(record: ExitRecord | None) -> str:

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from test_translate import IMAGE, launch
 
-from compose.engine.machine import driver_options
+from compose.engine.ground import driver_options
 from compose.errors import ComposeError
 from compose.model.project import Volume
 from compose.model.service import Deploy, DeviceMount, VolumeMount

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from compose.model.places import Places
 from runtime import state, volume
 from runtime.errors import RuntimeFailure
+from runtime.kernel.mounts import Mount
 from runtime.process.log import Log, PipeSource, Record, lines, stamp
 from runtime.spec import ContainerSpec, ContainerState, ExitRecord
 
@@ -105,3 +107,50 @@ def test_a_copier_that_died_after_any_step_neither_loses_nor_doubles(tmp_path: P
     record.close()
     log.close()
     os.close(keeper)
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+def test_directories_are_closed_whatever_the_umask_and_whoever_made_them(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        state.close(tmp_path / "new/deep")
+        volume.create(tmp_path / "volumes", "v")
+        state.write_json(tmp_path / "record.json", {})
+    finally:
+        os.umask(before)
+    assert [mode(tmp_path / name) for name in ("new", "new/deep", "volumes", "volumes/v")] == [0o700] * 4
+    assert mode(tmp_path / "volumes/v/_data") == 0o755 and mode(tmp_path / "record.json") == 0o600
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old").chmod(0o755)
+    state.close(tmp_path / "old")
+    assert mode(tmp_path / "old") == 0o700
+
+
+def test_a_directory_that_is_shared_stays_open(tmp_path: Path) -> None:
+    """PYCOMPOSE_DATA=/tmp must not close /tmp; what lies below it is closed."""
+    (tmp_path / "shared/volumes").mkdir(parents=True)
+    (tmp_path / "shared").chmod(0o1777)
+    (tmp_path / "shared/volumes").chmod(0o755)
+    Places(tmp_path / "run", tmp_path / "shared").secure()
+    assert [mode(tmp_path / name) for name in ("shared", "shared/volumes", "run")] == [0o1777, 0o700, 0o700]
+
+
+def test_options_of_a_volume_are_those_of_mount() -> None:
+    assert volume.mount_words("rw,nosuid,size=1m,noexec,mode=700,defaults") == (
+        Mount.NOSUID | Mount.NOEXEC,
+        "size=1m,mode=700",
+    )
+    assert volume.is_bind({"o": "ro,rbind"}) and not volume.is_bind({"o": "robind"})
+
+
+def test_a_bound_directory_stays_when_its_volume_goes(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/d").touch()
+    options = {"type": "none", "o": "bind,ro", "device": str(tmp_path / "data")}
+    assert list(volume.create(tmp_path / "v", "x", {}, options).iterdir())
+    assert not volume.needs_mount(tmp_path / "v", "x")
+    volume.remove(tmp_path / "v", "x")
+    assert (tmp_path / "data/d").exists() and not volume.exists(tmp_path / "v", "x")

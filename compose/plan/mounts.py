@@ -103,8 +103,17 @@ def _refuse(service: Service, target: str, *, by_image: bool) -> None:
         + ("" if target == "/" else ", which is inside /proc")
         + (" (a VOLUME of its image)" if by_image and not own else ""),
         hint="choose another target" if own or not by_image else "the image cannot run in a container",
-        path=f"services.{service.name}.{'volumes' if own else 'image'}",
+        path=f"services.{service.name}{_where(service, target, by_image=by_image)}",
     )
+
+
+def _where(service: Service, target: str, *, by_image: bool) -> str:
+    """The attribute that asks for a mount at ``target``."""
+    if any(_clean(mount.target) == target for mount in service.volumes):
+        return ".volumes"
+    if any(_clean(text.partition(":")[0]) == target for text in service.tmpfs):
+        return ".tmpfs"
+    return ".image" if by_image else ""
 
 
 def _read_only(mount: Mount) -> Mount:

@@ -42,8 +42,9 @@ _IN_PROC = "nothing is mounted inside /proc"
 def mount_point(root: int, target: str, *, is_directory: bool, mode: int = 0o755) -> int:
     """Open what ``target`` leads to in ``root``, made when missing, and make sure it may be mounted on.
 
-    mode: of a directory that is made. Raises RuntimeFailure: the target lies in /proc, a link leads it into
-    another file system of the kernel, or it is a file where a directory is needed, or the other way round.
+    mode: of a directory that is made. Raises RuntimeFailure: the target is the root or lies in /proc, a link
+    leads it into another file system of the kernel, or it is a file where a directory is needed, or the
+    other way round.
     """
     if not mountable(target.rstrip("/")):
         raise RuntimeFailure(f"cannot mount on '{target}': {_IN_PROC}", hint="choose another target")
@@ -56,6 +57,9 @@ def mount_point(root: int, target: str, *, is_directory: bool, mode: int = 0o755
         raise RuntimeFailure(f"cannot mount on '{target}': {why} in the container", hint=_HINT) from None
     try:
         _may_be_covered(root, fd, target)
+        if os.path.samestat(os.fstat(fd), os.fstat(root)):
+            text = f"cannot mount on '{target}': it is the root of the container"
+            raise RuntimeFailure(text, hint="choose another target")
         if not is_directory and stat.S_ISDIR(os.fstat(fd).st_mode):
             text = f"cannot mount a file on '{target}', which is a directory in the container"
             raise RuntimeFailure(text, hint=_HINT)

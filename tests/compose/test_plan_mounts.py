@@ -10,7 +10,7 @@ from test_translate import IMAGE, launch
 from compose.engine.ground import driver_options
 from compose.errors import ComposeError
 from compose.model.project import Volume
-from compose.model.service import Deploy, DeviceMount, VolumeMount
+from compose.model.service import Deploy, DeviceMount, FileMount, VolumeMount
 from runtime.spec import Mount
 
 
@@ -25,8 +25,12 @@ def test_nothing_is_mounted_in_proc_or_over_the_root(target: str) -> None:
     with pytest.raises(ComposeError, match="nothing can be mounted at '/") as caught:
         launch(volumes=(volume(target),))
     assert caught.value.path == "services.web.volumes"
-    with pytest.raises(ComposeError, match="nothing can be mounted at"):
+    with pytest.raises(ComposeError, match="nothing can be mounted at") as caught:
         launch(tmpfs=(target,))
+    assert caught.value.path == "services.web.tmpfs"
+    with pytest.raises(ComposeError, match="nothing can be mounted at") as caught:
+        launch(secrets=(FileMount(source="key", target=target),))
+    assert caught.value.path == "services.web"
 
 
 def test_a_volume_of_the_image_in_proc_is_refused_as_the_image_s() -> None:

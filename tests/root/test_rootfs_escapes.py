@@ -71,6 +71,16 @@ def test_a_file_is_not_mounted_in_proc_but_where_lxcfs_does(scratch: Path, busyb
             assembled(busybox_root, scratch, mounts=(replace(asked, target=target),))
 
 
+@pytest.mark.parametrize("target", ["/", "/.", "/data", "/data/.."])
+def test_nothing_is_mounted_over_the_root(target: str, scratch: Path, busybox_root: Path) -> None:
+    (scratch / "upper").mkdir()
+    (scratch / "upper/data").symlink_to("../..")
+    (scratch / "own").mkdir()
+    asked = Mount(type="bind", source=str(scratch / "own"), target=target)
+    with pytest.raises(RuntimeFailure, match=f"cannot mount on '{target}': it is the root of the container"):
+        assembled(busybox_root, scratch, mounts=(asked,))
+
+
 def test_a_link_leads_no_mount_into_sysfs(scratch: Path, busybox_root: Path) -> None:
     (scratch / "upper").mkdir()
     (scratch / "upper/data").symlink_to("/sys/fs")

@@ -18,13 +18,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from runtime.errors import CommandNotFound, NotExecutable, RuntimeFailure
+from runtime.inside import own
 from runtime.kernel import processes, seccomp
 from runtime.kernel.capabilities import Capabilities, capget, capset
 from runtime.kernel.libc import close_range
 from runtime.kernel.processes import prctl
 from runtime.policy.capabilities import NAMES, mask, named
 from runtime.policy.users import UnknownUser, User, look_up
-from runtime.process import inside
 from runtime.spec import DEFAULT_PATH, ContainerSpec, ExecSpec, Ulimit
 from schemas.frozen import dataclass
 
@@ -50,7 +50,6 @@ class Identity:
     oom_score_adj: int | None = None
     tty: bool = False
     hostname: str = ""
-    make_working_dir: bool = False
 
 
 def of_container(spec: ContainerSpec, filter: bytes) -> Identity:
@@ -68,7 +67,6 @@ def of_container(spec: ContainerSpec, filter: bytes) -> Identity:
         oom_score_adj=spec.oom_score_adj,
         tty=spec.tty,
         hostname=spec.hostname or spec.id[:12],
-        make_working_dir=True,
     )
 
 
@@ -93,7 +91,7 @@ def of_exec(spec: ContainerSpec, run: ExecSpec, filter: bytes) -> Identity:
 def find_user(identity: Identity) -> User:
     """Look the user up in this root's own files. Raises RuntimeFailure when it is not there."""
     try:
-        passwd, group = inside.text("/etc/passwd"), inside.text("/etc/group")
+        passwd, group = own.text("/etc/passwd"), own.text("/etc/group")
         return look_up(identity.user, identity.groups, passwd, group)
     except UnknownUser as error:
         text = f"unable to find user: {error}"
@@ -205,14 +203,11 @@ def search(name: str, env: Mapping[str, str]) -> str:
     refused = ""
     for directory in env.get("PATH", DEFAULT_PATH).split(":"):
         path = f"{directory or '.'}/{name}"
-        try:
-            mode = os.stat(path).st_mode
-        except OSError:
-            continue
+        mode = own.mode(path)
         if stat.S_ISREG(mode) and mode & 0o111:
             return path
-        refused = refused or path
-    if refused and not Path(refused).is_dir():
+        refused = refused or (path if mode else "")
+    if refused and not stat.S_ISDIR(own.mode(refused)):
         raise NotExecutable(f"exec: '{refused}': permission denied", hint="make it executable (chmod +x)")
     raise CommandNotFound(
         f"exec: '{name}': executable file not found in $PATH", hint="check the command, or give its full path"
@@ -225,7 +220,7 @@ def _exec(program: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
     except OSError as error:
         why = (error.strerror or "").lower()
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            there = Path(program).exists()
+            there = bool(own.mode(program))
             hint = (
                 "its interpreter (#! line or loader) is missing in the image" if there else "check the path"
             )
@@ -237,10 +232,8 @@ def _exec(program: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
 def _change_directory(identity: Identity, *, last: bool) -> None:
     """Before the user changes, for directories only root may reach; after it for the others (NFS, FUSE)."""
     path = identity.working_dir
-    if not last and identity.make_working_dir:
-        _make_directory(path)
     try:
-        inside.change_directory(path)
+        own.change_directory(path)
     except PermissionError as error:
         if last and Path.cwd() == Path(path):
             return
@@ -252,13 +245,6 @@ def _change_directory(identity: Identity, *, last: bool) -> None:
             why = "it leads through a link of /proc, out of the container's root"
         text = f"working directory '{path}': {why}"
         raise RuntimeFailure(text, hint="see 'working_dir:'", exit_code=127) from None
-
-
-def _make_directory(path: str) -> None:
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return  # chdir(2) will say what is wrong
 
 
 def _limit(limit: Ulimit, number: int) -> list[str]:

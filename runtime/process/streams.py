@@ -12,8 +12,8 @@ import os
 import stat
 from collections.abc import Sequence
 
+from runtime.inside import own
 from runtime.kernel.libc import close_range
-from runtime.process import inside
 
 NULL = -1  # stands for the container's own /dev/null
 
@@ -24,8 +24,8 @@ def take(stdio: Sequence[int], channel: int) -> None:
     A null device that came from the host is exchanged for the container's own. With () (a terminal is made
     later) the three are the container's null device until then.
     """
-    wanted = [NULL if fd >= 0 and inside.is_null(fd) else fd for fd in stdio or (NULL,) * 3]
-    found = [fd if fd >= 0 else inside.null() for fd in wanted]
+    wanted = [NULL if fd >= 0 and own.is_null(fd) else fd for fd in stdio or (NULL,) * 3]
+    found = [fd if fd >= 0 else own.null() for fd in wanted]
     high = [os.dup(fd) if fd < 3 else fd for fd in found]  # none of them lies where another one goes
     for target, fd in enumerate(high):
         os.dup2(fd, target)

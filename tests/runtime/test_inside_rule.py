@@ -16,6 +16,12 @@ ROOMS = (
     *(
         ROOT / name
         for name in (
+            "runtime/process/entry.py",
+            "runtime/process/identity.py",
+            "runtime/process/init.py",
+            "runtime/process/launch.py",
+            "runtime/process/streams.py",
+            "runtime/process/terminal.py",
             "runtime/volume.py",
             "runtime/build/stubs.py",
             "runtime/image/cachemounts.py",
@@ -70,6 +76,14 @@ ALLOWED = {
     ("rootfs/overlay.py", "_mount_stack", "os.open"): "layers of the store, and our own directories",
     ("rootfs/overlay.py", "_mount", "mount"): STAGING,
     ("rootfs/overlay.py", "_known", ".iterdir"): "/sys of the host",
+    ("process/entry.py", "_filter", ".read_bytes"): OURS,
+    ("process/entry.py", "fork_into", "open"): "a pipe",
+    ("process/identity.py", "oom_score", ".write_text"): "/proc of the host, before its root is left",
+    ("process/launch.py", "_block_number", "os.stat"): "a device of the host",
+    ("process/launch.py", "_device_rule", "os.stat"): "a device of the host",
+    ("process/launch.py", "_join", "os.open"): "/proc of the host, before its root is left",
+    ("process/launch.py", "_sysctls", ".write_text"): "/proc of the host, before its root is left",
+    ("process/launch.py", "fork_first", "os.open"): "/proc of the host, before its root is left",
     ("volume.py", "create", ".is_dir"): OURS,
     ("volume.py", "create", ".mkdir"): OURS,
     ("volume.py", "create", ".chmod"): "_data, which has just been made",

@@ -2,7 +2,7 @@
 
 Comes in:  paths as the container sees them; the caller has left the host's tree and given up its rights.
 Goes out:  the text of small regular files, a working directory, the container's own /dev/null.
-Not here:  trees of containers seen from the host (``runtime.rootfs``).
+Not here:  trees that are seen from the host (the other modules of this package).
 Source: openat2(2), RESOLVE_NO_MAGICLINKS: links of /proc that lead out of the root are refused.
 """
 
@@ -17,6 +17,7 @@ from runtime.kernel.mounts import Resolve, openat2
 
 LARGEST = 4 << 20  # bytes of /etc/passwd and /etc/group
 HERE = -100  # AT_FDCWD
+_PTMX = os.makedev(5, 2)
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFDIR: "a directory",
@@ -77,6 +78,28 @@ def change_directory(path: str) -> None:
     if not os.getcwd().startswith("/"):  # "(unreachable)/...", getcwd(2)
         os.chdir("/")
         raise OSError(errno.ENOENT, "outside of the container's root", path)
+
+
+def mode(path: str) -> int:
+    """st_mode of what the calling process, which has become the container's user, finds
+    at ``path``; 0 for nothing.
+    """
+    try:
+        return os.stat(path).st_mode
+    except OSError:
+        return 0
+
+
+def multiplexer() -> int:
+    """The container's own /dev/pts/ptmx, opened. Raises OSError ENODEV when something else is there."""
+    flags = os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK
+    fd = openat2(HERE, "/dev/pts/ptmx", flags, resolve=Resolve.NO_MAGICLINKS)
+    info = os.fstat(fd)
+    if not stat.S_ISCHR(info.st_mode) or info.st_rdev != _PTMX:
+        os.close(fd)
+        raise OSError(errno.ENODEV, "not a pseudo terminal multiplexer", "/dev/pts/ptmx")
+    os.set_blocking(fd, True)
+    return fd
 
 
 def null() -> int:

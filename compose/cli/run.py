@@ -72,6 +72,10 @@ def run(
     """Run a one-off command on a service"""
     from compose.cli import oneoff
 
+    if name:
+        from compose.plan.admission import check_name
+
+        check_name(name)
     scope.project((service,))
     loaded = scope.loaded()
     told = {"no_deps": no_deps, "remove_orphans": remove_orphans, "no_recreate": True}

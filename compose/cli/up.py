@@ -190,9 +190,12 @@ def ask(
 ) -> dict[str, Any] | None:
     """The arguments of ``up`` for the supervisor, images ready; None after a dry run has printed its plan."""
     from compose.cli.remote import model
+    from compose.engine.host import here
+    from compose.plan.admission import admit
 
     unique_names(loaded, told.get("scale", {}))
     arguments = model(loaded, services, dependencies=not told["no_deps"])
+    admit(loaded.project, (*arguments["order"], *services), here())
     if scope.dry_run:
         from compose.cli import plans
         from compose.engine.observe import observe

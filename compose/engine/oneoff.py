@@ -25,6 +25,7 @@ from compose.engine.observe import observe
 from compose.errors import ComposeError
 from compose.model.service import Condition, Port, Service, VolumeMount
 from compose.plan import observed as label
+from compose.plan.admission import check_name
 from compose.plan.launch import Launch
 from compose.plan.reconcile import UpOptions, reconcile, waits_of
 from runtime.spec import from_json
@@ -113,6 +114,7 @@ def _launch(machine: ProjectMachine, base: Service, told: dict[str, Any]) -> Lau
         raise ComposeError(f"service '{base.name}' has no image")
     launch = machine.translated(service, 1, {})
     name = told.get("name") or f"{machine.name}-{base.name}-run-{slug}"
+    check_name(name)
     labels = {**launch.spec.labels, **(told.get("labels") or {}), label.ONEOFF: "True"}
     passed = not told.get("detach")
     spec = dataclasses.replace(

@@ -31,7 +31,7 @@ class Security:
 
 
 def security(service: Service, working_dir: str) -> Security:
-    """Read the confinement of ``service``; what is left out was told when the file was read."""
+    """Read the confinement of ``service``. Raises ComposeError for what cannot be applied here."""
     options = _options(service)
     profile = options.get("seccomp", "unconfined" if service.privileged else "default")
     path = "" if profile in ("default", "builtin", "unconfined") else profile
@@ -42,7 +42,7 @@ def security(service: Service, working_dir: str) -> Security:
         capabilities=_capabilities(service),
         seccomp="default" if path or profile == "builtin" else profile,
         seccomp_file=path,
-        no_new_privileges=options.get("no-new-privileges", "false") in ("", "true"),
+        no_new_privileges=options.get("no-new-privileges", "false") in ("", *_TRUE),
         masked=() if open_paths else paths.masked(os.cpu_count() or 1),
         readonly_paths=() if open_paths else paths.READONLY,
     )
@@ -59,20 +59,43 @@ def _capabilities(service: Service) -> tuple[str, ...]:
         ) from None
 
 
+_TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
+# what Docker ignores on a machine without the security module; a profile or label would not be applied
+_HARMLESS = {"apparmor": ("unconfined",), "label": ("disable",)}
+_KNOWN = "known: no-new-privileges[=true|false], seccomp=FILE|unconfined|builtin, systempaths=unconfined"
+
+
 def _options(service: Service) -> Mapping[str, str]:
+    """``security_opt`` as a table. Raises ComposeError for what cannot be applied here.
+
+    Source: Docker Engine 28, daemon/daemon_unix.go parseSecurityOpt; Go, strconv.ParseBool.
+    """
     options: dict[str, str] = {}
-    for text in service.security_opt:
+    for index, text in enumerate(service.security_opt):
         cut = min((i for i in (text.find("="), text.find(":")) if i >= 0), default=len(text))
         key, value = text[:cut], text[cut + 1 :]
-        if key in ("seccomp", "no-new-privileges", "systempaths"):
-            options[key] = value
-        elif key not in ("apparmor", "label"):
+        wrong = _wrong_option(key, value, given=cut < len(text))
+        if wrong:
             raise ComposeError(
-                f"service '{service.name}': invalid security_opt '{text}'",
-                hint="known: seccomp, no-new-privileges, systempaths, apparmor, label",
-                path=f"services.{service.name}.security_opt",
+                f"service '{service.name}' has the security_opt '{text}', which {wrong}",
+                hint=_KNOWN,
+                path=f"services.{service.name}.security_opt[{index}]",
             )
+        options[key] = value
     return options
+
+
+def _wrong_option(key: str, value: str, *, given: bool) -> str:
+    """Why ``key``=``value`` is refused, or ""."""
+    if key == "no-new-privileges":
+        return "" if not given or value in (*_TRUE, *_FALSE) else "is neither true nor false"
+    if key == "seccomp":
+        return "" if value else "names no profile"
+    if key == "systempaths":
+        return "" if value == "unconfined" else "is not known"
+    if key in _HARMLESS:
+        return "" if value in _HARMLESS[key] else "cannot be applied: pycompose uses no such security module"
+    return "is not known"
 
 
 def namespaces(service: Service, containers: Mapping[str, str]) -> Namespaces:
@@ -117,7 +140,7 @@ def limits(service: Service) -> Limits:
         memory=memory,
         memory_swap=service.memswap_limit,
         memory_reservation=service.mem_reservation or reserved,
-        memory_swappiness=service.mem_swappiness,
+        memory_swappiness=None if service.mem_swappiness == -1 else service.mem_swappiness,
         oom_kill_disable=service.oom_kill_disable,
         cpus=service.cpus or (deploy.limit_cpus if deploy else None),
         cpu_period=service.cpu_period,
@@ -163,7 +186,7 @@ UNSUPPORTED = {
 
 
 def refuse_unsupported(service: Service) -> None:
-    """Raise ComposeError for what cannot be done here; what is left out was told when the file was read."""
+    """Raise ComposeError for what cannot be done here."""
     for key, why in UNSUPPORTED.items():
         if getattr(service, key):
             raise ComposeError(

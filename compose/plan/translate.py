@@ -8,19 +8,20 @@ Source: Compose Specification; docker run, section "override image defaults".
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Mapping
 from datetime import timedelta
 
 from compose.errors import ComposeError
+from compose.load.units import size
 from compose.model.project import Project
 from compose.model.service import NOTHING, Healthcheck, Hook, NetworkAttachment, Port, Service
-from compose.plan import confine
+from compose.plan import admission, confine
 from compose.plan import observed as label
 from compose.plan.fingerprint import service_hash
 from compose.plan.launch import ImageFacts, Launch
 from compose.plan.mounts import Ground, mounted
 from compose.plan.reconcile import container_name
+from compose.plan.values import hardware_address, signal_number
 from netns.spec import EndpointSpec, PortSpec
 from runtime.cgroup.devices import parse as parse_rule
 from runtime.policy.health import HealthSpec
@@ -50,7 +51,7 @@ class Site:
 
 def translate(project: Project, service: Service, number: int, image: ImageFacts, site: Site) -> Launch:
     """Say what container ``number`` of ``service`` is. Raises ComposeError for what cannot be done."""
-    confine.refuse_unsupported(service)
+    admission.admit_one(service, project.working_dir)
     security = confine.security(service, project.working_dir)
     spaces = confine.namespaces(service, site.containers)
     name = container_name(project, service, number)
@@ -154,17 +155,6 @@ def seconds(value: timedelta | None, default: float) -> float:
     return default if value is None else value.total_seconds()
 
 
-def signal_number(text: str) -> int:
-    """ "SIGTERM", "TERM", "15" or "SIGRTMIN+3" as a number. Raises ComposeError for anything else."""
-    if text.isdigit() and 0 < int(text) <= signal.SIGRTMAX:
-        return int(text)
-    name, _, offset = text.upper().removeprefix("SIG").partition("+")
-    found = getattr(signal, f"SIG{name}", None) if name.isalnum() else None
-    if found is None or (offset and not offset.isdigit()):
-        raise ComposeError(f"invalid signal '{text}'", hint="use a name such as SIGTERM or a number")
-    return int(found) + int(offset or 0)
-
-
 def health(service: Service, image: ImageFacts) -> HealthSpec | None:
     """The service's check over the image's; None when there is none or it is switched off."""
     own = service.healthcheck or Healthcheck()
@@ -212,7 +202,7 @@ def _endpoint(
         ipv4=attachment.ipv4_address,
         ipv6=attachment.ipv6_address,
         link_local=attachment.link_local_ips,
-        mac=attachment.mac_address or service.mac_address,
+        mac=hardware_address(attachment.mac_address or service.mac_address),
         interface=attachment.interface_name,
         priority=attachment.priority,
         gw_priority=attachment.gw_priority,
@@ -288,11 +278,8 @@ def _count(options: Mapping[str, str]) -> int:
 
 
 def _size(text: str) -> int:
-    """Docker's log sizes: "10m", "1g", "200k", plain bytes; -1 or "" for none."""
-    text = str(text).strip().lower()
-    unit = {"k": 1024, "m": 1024**2, "g": 1024**3}.get(text[-1:], 1)
-    number = text.rstrip("kmgb")
-    return int(float(number) * unit) if number.replace(".", "", 1).isdigit() else 0
+    """Docker's log sizes: "10m", "1gb", "200k", plain bytes; -1 or "" for none."""
+    return max(0, size(text)) if text else 0
 
 
 def _labels(project: Project, service: Service, number: int, image: ImageFacts) -> dict[str, str]:

@@ -32,7 +32,7 @@ from compose.plan.launch import ImageFacts
 from compose.plan.observed import ALIVE, Container, Observed
 from compose.plan.reconcile import UpOptions, reconcile
 from compose.plan.steps import Plan
-from compose.plan.translate import signal_number
+from compose.plan.values import signal_number
 from runtime.spec import from_json
 from runtime.state import write_json
 

@@ -31,6 +31,7 @@ from schemas.frozen import dataclass
 # Until the program runs: for the change of user and for loading the filter without no_new_privs.
 _NEEDED = mask(("SETUID", "SETGID", "SETPCAP", "SYS_ADMIN"))
 _MOST = 64  # capabilities that a set has room for
+RLIMIT_LOCKS = 10  # resource(7) of Python has no name for it; asm-generic/resource.h
 _RESET = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP)
 
 
@@ -111,7 +112,9 @@ def limits(identity: Identity) -> list[str]:
     """Set rlimits. Returns warnings: raising needs CAP_SYS_RESOURCE."""
     warnings = []
     for limit in identity.ulimits:
-        number = getattr(resource, f"RLIMIT_{limit.name.upper()}", None)
+        number = {"locks": RLIMIT_LOCKS}.get(limit.name) or getattr(
+            resource, f"RLIMIT_{limit.name.upper()}", None
+        )
         if number is None:
             raise RuntimeFailure(f"'{limit.name}' is no resource limit", hint="see 'ulimits:' of the service")
         warnings += _limit(limit, number)

@@ -293,7 +293,8 @@ def _names(order: Order) -> None:
 def _sysctls(spec: ContainerSpec) -> list[str]:
     """Write them through the host's /proc, which shows this process its own namespaces."""
     for name, value in spec.sysctls.items():
-        if not own_sysctl(name, network=spec.namespaces.network, ipc=spec.namespaces.ipc):
+        spaces = spec.namespaces
+        if not own_sysctl(name, network=spaces.network, ipc=spaces.ipc, uts=spaces.uts):
             text = f"sysctl '{name}' would change the host, not the container"
             raise RuntimeFailure(
                 text, hint="only net.*, fs.mqueue.*, kernel.msg*, kernel.shm* and kernel.sem are its own"

@@ -23,7 +23,8 @@ from compose.model.service import (
 )
 from compose.plan.launch import ImageFacts, Launch
 from compose.plan.mounts import Ground
-from compose.plan.translate import Site, signal_number, translate
+from compose.plan.translate import Site, translate
+from compose.plan.values import signal_number
 from runtime.spec import from_json, to_json
 
 IMAGE = ImageFacts(
@@ -94,7 +95,7 @@ def test_privileged_opens_it() -> None:
 def test_a_seccomp_file_is_found_from_the_project_directory() -> None:
     assert launch(security_opt=("seccomp=profile.json",)).seccomp_file == "/w/profile.json"
     assert launch(security_opt=("seccomp:unconfined",)).spec.seccomp == "unconfined"
-    with pytest.raises(ComposeError, match="invalid security_opt"):
+    with pytest.raises(ComposeError, match="security_opt 'nonsense=1', which is not known"):
         launch(security_opt=("nonsense=1",))
 
 
@@ -156,10 +157,11 @@ def test_the_network_of_another_service_takes_neither_ports_nor_names() -> None:
         site={"containers": {"db": "cd" * 32}},
         network_mode="service:db",
         networks={},
-        ports=(Port(target=80, published="80"),),
     )
     assert made.spec.namespaces.network == "container:" + "cd" * 32
     assert made.endpoints == () and made.ports == ()
+    with pytest.raises(ComposeError, match="gives 'ports' and has the network of another"):
+        launch(network_mode="service:db", networks={}, ports=(Port(target=80, published="80"),))
 
 
 def test_health_merges_file_and_image() -> None:

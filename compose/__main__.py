@@ -1,13 +1,24 @@
 """The command ``pycompose``, and ``python -m compose``: Ctrl-C never shows a traceback.
 
+The command is started isolated (``launcher/pycompose``). ``python -m compose`` is not: it starts itself anew,
+before anything is imported that a file of the working directory could stand in for.
+
 While Python imports and while it ends, SIGINT and SIGTERM simply end the process; in between they are
 KeyboardInterrupt, which the verbs handle. A caller's SIG_IGN (a background job of a shell) stays.
 """
 
-import os
-import signal
 import sys
-from typing import NoReturn
+
+_ISOLATED = "import sys; sys.path.append(sys.argv.pop(1)); from compose.__main__ import main; main()"
+if __name__ == "__main__" and sys.executable and not sys.flags.isolated:
+    from posix import execv  # built into the interpreter, unlike os
+
+    _home = __file__.rpartition("/compose/")[0]
+    execv(sys.executable, [sys.executable, "-I", "-c", _ISOLATED, _home, *sys.argv[1:]])
+
+import os  # noqa: E402  only now: files of these names may stand in the working directory
+import signal  # noqa: E402
+from typing import NoReturn  # noqa: E402
 
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -299,7 +299,7 @@ class _Stay:
             return
         self.announced = True
         self.shown.close()
-        print("Attaching to " + ", ".join(sorted(self.printer.shown.values())), flush=True)
+        report.tell("Attaching to " + ", ".join(sorted(self.printer.shown.values())))
         self.shown = Quiet()
 
     def _tell_endings(self) -> None:

@@ -1,10 +1,10 @@
 """``pycompose build``: build the images of services that have a ``build`` section."""
 
 import os
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 from compose.cli import report
+from compose.cli.harmless import in_json
 from compose.cli.options import Option, Services, Texts
 from compose.cli.scope import Scope
 from compose.errors import UsageError
@@ -156,7 +156,7 @@ def _print(
     document = bake(
         project, chosen, args=args, environment=os.environ, ssh=ssh, no_cache=no_cache, pull=pull, push=push
     )
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    report.put(in_json(json.dumps(document, indent=2, ensure_ascii=False)) + "\n")
     return 0
 
 
@@ -171,7 +171,7 @@ def _check(scope: Scope, project: "Project", chosen: "list[Service]", args: dict
     for name, text, clean in check_all(
         project, scope.places, Store(scope.places.images), chosen, BuildFlags(args=args)
     ):
-        sys.stdout.write(f"{name}\n\n{text}\n")
+        report.put(f"{name}\n\n{text}\n")
         code = code if clean else 1
     return code
 

@@ -49,6 +49,6 @@ def run(
         from runtime.image.assemble.fetch import trim
 
         freed += trim(scope.places.data / "cache" / "debian", 0)
-    print(f"Removed steps: {steps}")
-    print(f"Total reclaimed space: {humane.size(freed)}")
+    report.tell(f"Removed steps: {steps}")
+    report.tell(f"Total reclaimed space: {humane.size(freed)}")
     return 0

@@ -59,7 +59,7 @@ def run(
             message=message,
             clean=lambda copy: stubs.prune(copy, made, below),
         )
-    print(image.id)
+    report.tell(image.id)
     return 0
 
 

@@ -1,10 +1,10 @@
 """``pycompose config``: the resolved model, or a part of it."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+from compose.cli import report
 from compose.cli.options import Option, Services
 from compose.cli.scope import Scope, unknown_service
 
@@ -162,5 +162,5 @@ def _write(text: str, output: str) -> int:
         Path(output).write_text(text, encoding="utf-8")
 
     else:
-        sys.stdout.write(text)
+        report.raw(text)
     return 0

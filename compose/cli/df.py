@@ -1,10 +1,9 @@
 """``pycompose df``: what takes disk space, in all and by project."""
 
-import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from compose.cli import humane, image_rows
+from compose.cli import humane, image_rows, report
 from compose.cli.options import Option
 from compose.cli.scope import Scope
 from compose.cli.table import as_json, table
@@ -43,7 +42,7 @@ def run(
         "Volumes": volumes,
         "BuildCache": caches,
     }
-    sys.stdout.write(as_json(found) if format == "json" else _text(found, verbose=verbose))
+    report.put(as_json(found) if format == "json" else _text(found, verbose=verbose))
     return 0
 
 

@@ -3,6 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
+from compose.cli import report
 from compose.cli.options import Argument
 from compose.cli.scope import Scope
 
@@ -15,7 +16,7 @@ def run(scope: Scope, path: Annotated[str, Argument("PATH")]) -> int:
     from compose.load.origin import explain
 
     for one in explain(scope.request(), path):
-        print(told(one))
+        report.put(told(one) + "\n")
     return 0
 
 

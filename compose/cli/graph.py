@@ -1,8 +1,8 @@
 """``pycompose graph``: which service waits for which, and for what."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
+from compose.cli import report
 from compose.cli.options import Option, Services
 from compose.cli.scope import Scope
 
@@ -33,7 +33,7 @@ def run(
     order = loaded.order
     if services:
         order = order.only(order.dependencies(services))
-    sys.stdout.write({"text": text, "dot": dot, "mermaid": mermaid, "svg": svg}[format](order))
+    report.raw({"text": text, "dot": dot, "mermaid": mermaid, "svg": svg}[format](order))
     return 0
 
 

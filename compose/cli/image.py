@@ -1,6 +1,5 @@
 """``pycompose image ls|rm|prune``: the images of the store, whatever project they are for."""
 
-import sys
 from typing import Annotated
 
 from compose.cli import report
@@ -72,6 +71,6 @@ def prune(scope: Scope, *, all: bool, filters: Texts, force: bool) -> int:
     store = Store(scope.places.images)
     lines, freed = garbage.prune(store, wanted, used_images(scope.places))
     if lines:
-        sys.stdout.write("Deleted Images:\n" + "\n".join(lines) + "\n\n")
-    print(f"Total reclaimed space: {humane.size(freed)}")
+        report.put("Deleted Images:\n" + "\n".join(lines) + "\n\n")
+    report.tell(f"Total reclaimed space: {humane.size(freed)}")
     return 0

@@ -1,9 +1,9 @@
 """``pycompose images``: the images the project's containers were made of; with ``--all`` the whole store."""
 
-import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
+from compose.cli import report
 from compose.cli.options import Option, Services
 from compose.cli.scope import Scope
 from compose.cli.table import as_json, table
@@ -37,14 +37,14 @@ def run(
     found = sorted(chosen(scope, services), key=lambda c: c.name)
     if quiet:
         for id in dict.fromkeys(c.label("image").removeprefix("sha256:") for c in found):
-            print(id)
+            report.tell(id)
         return 0
     store = Store(scope.places.images) if found else None
     facts = [_facts(store, c) for c in found if store is not None]
     if format == "json":
-        sys.stdout.write(as_json(facts))
+        report.put(as_json(facts))
         return 0
-    sys.stdout.write(table([HEADINGS, *(_cells(f) for f in facts)], least=20))
+    report.put(table([HEADINGS, *(_cells(f) for f in facts)], least=20))
     return 0
 
 
@@ -58,11 +58,11 @@ def whole_store(scope: Scope, *, format: str, quiet: bool) -> int:
     rows = image_rows.rows(images, used_images(scope.places))
     if quiet:
         for id in dict.fromkeys(row["ID"] for row in rows):
-            print(image_rows.short(id))
+            report.tell(image_rows.short(id))
     elif format == "json":
-        sys.stdout.write(as_json(rows))
+        report.put(as_json(rows))
     else:
-        sys.stdout.write(table([image_rows.HEADINGS, *map(image_rows.cells, rows)]))
+        report.put(table([image_rows.HEADINGS, *map(image_rows.cells, rows)]))
     return 0
 
 

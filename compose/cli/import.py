@@ -46,5 +46,5 @@ def run(
     else:
         with open(file, "rb") as stream:
             image = adopt(store, stream, config, names, message=said)
-    print(image.id)
+    report.tell(image.id)
     return 0

@@ -39,7 +39,7 @@ def run(
 
     for image in images:
         for name in image.references:
-            print(f"Loaded image: {parse(name).familiar()}")
+            report.tell(f"Loaded image: {parse(name).familiar()}")
         if not image.references:
-            print(f"Loaded image ID: {image.id}")
+            report.tell(f"Loaded image ID: {image.id}")
     return 0

@@ -48,7 +48,7 @@ def run(
         report.warn(
             f"the login is stored unencrypted in '{place}'", hint="'credsStore' in that file names a helper"
         )
-    print("Login Succeeded")
+    report.tell("Login Succeeded")
     return 0
 
 
@@ -82,7 +82,7 @@ def _asked(registry: str, username: str, password: str, *, from_stdin: bool) -> 
             "cannot ask for a login without a terminal", hint="use --username and --password-stdin"
         )
     if not username:
-        print(f"Username for {registry}: ", end="", flush=True)
+        report.prompt(f"Username for {registry}: ")
         username = sys.stdin.readline().strip()
     if not password:
         from getpass import getpass

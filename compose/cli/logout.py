@@ -17,7 +17,7 @@ def run(scope: Scope, server: Server = "") -> int:
         report.say(f"DRY-RUN MODE -  Registry {registry}  Logged out")
         return 0
     if credentials.forget(registry, os.environ):
-        print(f"Removing login credentials for {registry}")
+        report.tell(f"Removing login credentials for {registry}")
     else:
-        print(f"Not logged in to {registry}")
+        report.tell(f"Not logged in to {registry}")
     return 0

@@ -1,9 +1,9 @@
 """``pycompose ls``: the projects of this machine."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+from compose.cli import report
 from compose.cli.options import Option
 from compose.cli.scope import Scope
 from compose.cli.table import as_json, table
@@ -26,12 +26,12 @@ def run(
         raise UsageError(f"unknown filter '{filter}'", hint="the one filter is name=...")
     rows = [row for name in projects(scope) if wanted in name and (row := _row(scope, name, all=all))]
     if quiet:
-        sys.stdout.write("".join(row["Name"] + "\n" for row in rows))
+        report.put("".join(row["Name"] + "\n" for row in rows))
     elif format == "json":
-        sys.stdout.write(as_json(rows))
+        report.put(as_json(rows))
     else:
         cells = [["NAME", "STATUS", "CONFIG FILES"], *([str(v) for v in row.values()] for row in rows)]
-        sys.stdout.write(table(cells, least=20))
+        report.put(table(cells, least=20))
     return 0
 
 

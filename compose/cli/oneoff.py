@@ -11,6 +11,7 @@ import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from compose.cli import report
 from compose.cli.options import Texts
 from compose.cli.progress import display, show
 from compose.cli.remote import Courier
@@ -182,7 +183,7 @@ class _Stay:
         self.shown.close()
         result = self.courier.result or {}
         if "name" in result:
-            print(self.id or result["name"])
+            report.tell(self.id or result["name"])
         return int(result.get("code", 1))
 
     def pass_on(self, number: int) -> None:

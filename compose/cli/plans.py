@@ -4,7 +4,6 @@ Comes in:  the scope, the project, the options of the verb.
 Goes out:  the plan as text on standard output. Nothing is asked of the supervisor, nothing changes.
 """
 
-import sys
 from collections.abc import Sequence
 
 from compose.cli import report
@@ -25,7 +24,7 @@ def observed(
 def show(plan: Plan) -> int:
     """Print ``plan``; the exit code is 0."""
     if plan.steps:
-        sys.stdout.write(plan.render() + "\n")
+        report.put(plan.render() + "\n")
     else:
         report.say("nothing to do")
     return 0

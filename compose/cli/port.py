@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from compose.cli import report
 from compose.cli.options import Argument, Index, OneService, Option
 from compose.cli.parse import number
 from compose.cli.scope import Scope, unknown_service
@@ -33,6 +34,6 @@ def run(
     for port in containers.publishers(container):
         if port["TargetPort"] == wanted and port["Protocol"] == protocol and port["PublishedPort"]:
             address = f"[{port['URL']}]" if ":" in port["URL"] else port["URL"]
-            print(f"{address}:{port['PublishedPort']}")
+            report.tell(f"{address}:{port['PublishedPort']}")
             return 0
     raise UsageError(f"no port {wanted}/{protocol} for container {container.name}")

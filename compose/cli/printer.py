@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping
 
 from compose.cli import report
+from compose.cli.harmless import escaped
 from compose.engine.logs import Line
 
 COLOURS = ("36", "33", "32", "35", "34", "36;1", "33;1", "32;1", "35;1", "34;1")
@@ -63,10 +64,11 @@ class Printer:
     def ended(self, name: str, text: str) -> None:
         """Say how a container ended: ``web-1 exited with code 0``."""
         sys.stdout.buffer.flush()
-        print(f"{self.painted(name, self.shown.get(name, name))} {text}", flush=True)
+        report.write(sys.stdout, f"{self.painted(name, self.shown.get(name, name))} {escaped(text)}\n")
 
     def painted(self, name: str, text: str) -> str:
         """``text`` in the colour of the container ``name``."""
+        text = escaped(text)
         if not self.colour:
             return text
         service = self.services.get(name, name)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Protocol, TextIO
 
 from compose.cli import report
+from compose.cli.harmless import escaped, sentence, uncoloured
 from compose.cli.table import as_json
 
 KINDS = {"container": "Container", "network": "Network", "volume": "Volume", "image": "Image"}
@@ -56,8 +57,8 @@ class Display(Protocol):
     def change(self, name: str, status: str, detail: str = "", *, below: str = "") -> None:
         """``name`` ("Container shop-web-1") is now ``status`` ("Started"); below: what it is a part of."""
 
-    def line(self, text: str) -> None:
-        """A sentence, or a line of output, that stays."""
+    def line(self, text: str, label: str = "") -> None:
+        """A sentence, or a line of output, that stays; label: "warning:", which is coloured."""
 
     def close(self) -> None:
         """Nothing more will come."""
@@ -77,11 +78,11 @@ class Plain:
             return
         self._last[name] = status
         text = f"{self.prefix} {name}  {status} {detail}".rstrip()
-        print(text, file=self.stream, flush=True)
+        report.write(self.stream, escaped(text) + "\n")
 
-    def line(self, text: str) -> None:
+    def line(self, text: str, label: str = "") -> None:
         """Print ``text``."""
-        print(self.prefix + text, file=self.stream, flush=True)
+        report.write(self.stream, f"{self.prefix}{_label(label, self.stream)}{sentence(text)}\n")
 
     def close(self) -> None:
         """Everything is printed already."""
@@ -93,7 +94,7 @@ class Quiet:
     def change(self, name: str, status: str, detail: str = "", *, below: str = "") -> None:
         """Be silent."""
 
-    def line(self, text: str) -> None:
+    def line(self, text: str, label: str = "") -> None:
         """Be silent."""
 
     def close(self) -> None:
@@ -111,9 +112,9 @@ class Json:
         fields = {"id": name, "status": status, "text": detail, "parent_id": below}
         self._print({key: value for key, value in fields.items() if value})
 
-    def line(self, text: str) -> None:
+    def line(self, text: str, label: str = "") -> None:
         """Print a message."""
-        self._print({"message": text})
+        self._print({"message": f"{label} {text}" if label else text})
 
     def close(self) -> None:
         """Everything is printed already."""
@@ -151,18 +152,18 @@ class Live:
         with self._lock:
             item = self._items.get(name)
             if item is None:
-                item = self._items[name] = _Item(name, below)
-            item.status, item.detail = status, detail
+                item = self._items[name] = _Item(escaped(name), below)
+            item.status, item.detail = status, escaped(detail)
             item.ended = time.monotonic() if status in DONE or status in FAILED else 0.0
             self._draw()
         if not self._thread.ident:
             self._thread.start()
 
-    def line(self, text: str) -> None:
+    def line(self, text: str, label: str = "") -> None:
         """Put ``text`` above the live lines, where it stays."""
         with self._lock:
             self._erase()
-            self.stream.write(text + "\n")
+            report.write(self.stream, f"{_label(label, self.stream)}{sentence(text)}\n", flush=False)
             self._draw()
 
     def close(self) -> None:
@@ -250,6 +251,10 @@ def display(mode: str, *, dry_run: bool = False, quiet: bool = False) -> Display
     return Plain(sys.stderr, prefix)
 
 
+def _label(label: str, stream: TextIO) -> str:
+    return f"{report.paint(label, YELLOW, stream)} " if label else ""
+
+
 def show(event: dict[str, Any], shown: Display) -> None:
     """Show one event of the engine."""
     match event.get("event"):
@@ -257,7 +262,7 @@ def show(event: dict[str, Any], shown: Display) -> None:
             kind = KINDS.get(event["kind"], event["kind"])
             shown.change(f"{kind} {event['name']}", event["status"], _detail(event))
         case "warning":
-            shown.line(f"{report.paint('warning:', YELLOW, sys.stderr)} {event['text']}")
+            shown.line(event["text"], "warning:")
         case "notice":
             shown.line(event["text"])
 
@@ -281,7 +286,8 @@ def images(shown: Display, mute: Collection[str] = ()) -> Callable[[Any], None]:
             return
         if event.kind in ("note", "output"):
             head, found, _ = event.id.partition("] ")
-            shown.line(f"{head}] {event.text}" if found else event.text)
+            text = uncoloured(event.text) if event.kind == "output" else event.text
+            shown.line(f"{head}] {text}" if found else text)
             return
         detail = f"({event.detail})" if event.kind == "step" and event.detail else event.detail
         if event.kind == "step" and event.text == "Done" and isinstance(shown, Plain):
@@ -317,9 +323,9 @@ class Unless:
         self._release()
         self.shown.change(name, status, detail, below=below)
 
-    def line(self, text: str) -> None:
+    def line(self, text: str, label: str = "") -> None:
         """Show ``text``."""
-        self.shown.line(text)
+        self.shown.line(text, label)
 
     def close(self) -> None:
         """What is still held back stays untold."""

@@ -1,10 +1,10 @@
 """``pycompose ps``: the containers of the project."""
 
-import sys
 import time
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+from compose.cli import report
 from compose.cli.options import Option, Services, Texts
 from compose.cli.scope import Scope, unknown_service
 from compose.cli.table import as_json, table, templated
@@ -56,7 +56,7 @@ def run(
         and (all or not c.oneoff)
         and (orphans or c.service in identity.services)
     ]
-    sys.stdout.write(_output(shown, format, quiet=quiet, names=names, whole=no_trunc))
+    report.put(_output(shown, format, quiet=quiet, names=names, whole=no_trunc))
     return 0
 
 

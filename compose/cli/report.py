@@ -1,13 +1,16 @@
-"""Talk to the person: errors, warnings, colours, yes-or-no questions.
+"""Talk to the person: errors, warnings, colours, yes-or-no questions; and the one way to standard output.
 
 Comes in:  exceptions of compose, runtime and netns; texts.
-Goes out:  lines on standard error. Data goes to standard output elsewhere; nothing else prints errors.
+Goes out:  talk on standard error, data on standard output, both harmless to a terminal (``harmless``).
+           Nothing else in ``compose.cli`` prints but ``progress`` and what passes the output of programs.
 Not here:  progress (``progress``), tables (``table``).
 """
 
 import os
 import sys
 from typing import Any, TextIO
+
+from compose.cli.harmless import escaped, laid_out, sentence
 
 RED, YELLOW, BOLD, DIM, RESET = "\033[31m", "\033[33m", "\033[1m", "\033[2m", "\033[0m"
 _mode = "auto"
@@ -35,14 +38,44 @@ def paint(text: str, colour: str, stream: TextIO) -> str:
 
 def say(text: str) -> None:
     """One line of talk on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    write(sys.stderr, sentence(text) + "\n")
+
+
+def tell(text: str) -> None:
+    """One line of data on standard output."""
+    write(sys.stdout, escaped(text) + "\n")
+
+
+def put(text: str) -> None:
+    """Lines of data that are laid out already, on standard output."""
+    write(sys.stdout, laid_out(text), flush=False)
+
+
+def raw(text: str) -> None:
+    """A document for other programs: as it is, unless a terminal shows it."""
+    write(sys.stdout, laid_out(text) if sys.stdout.isatty() else text, flush=False)
+
+
+def write(stream: TextIO, text: str, *, flush: bool = True) -> None:
+    """Write ``text``, which is harmless; what the terminal has no letters for is escaped."""
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        encoding = stream.encoding or "ascii"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    if flush:
+        stream.flush()
+
+
+def _labelled(label: str, colour: str, text: str) -> None:
+    write(sys.stderr, f"{paint(label, colour, sys.stderr)} {sentence(text)}\n")
 
 
 def warn(text: str, *, hint: str = "", where: object = None) -> None:
     """One warning on standard error."""
-    say(f"{paint('warning:', YELLOW, sys.stderr)} {text}")
+    _labelled("warning:", YELLOW, text)
     if where:
-        say(f"  at {where}")
+        say(f"  at {escaped(str(where))}")
     if hint:
         say(f"hint: {hint}")
 
@@ -52,9 +85,9 @@ def error(failure: BaseException) -> int:
     parts = getattr(failure, "errors", None) or getattr(failure, "exceptions", None)
     if isinstance(parts, list | tuple) and parts:
         return max([error(part) for part in parts if isinstance(part, BaseException)])
-    say(f"{paint('error:', RED, sys.stderr)} {_message(failure)}")
+    _labelled("error:", RED, _message(failure))
     if where := getattr(failure, "where", None):
-        say(f"  at {where}")
+        say(f"  at {escaped(str(where))}")
     if hint := getattr(failure, "hint", ""):
         say(f"hint: {hint}")
     code: Any = getattr(failure, "exit_code", 1)
@@ -73,5 +106,10 @@ def ask(question: str) -> bool:
     """Ask on the terminal, yes or no, no by default; without a terminal the answer is no."""
     if not sys.stdin.isatty():
         return False
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    prompt(f"{question} [y/N] ", sys.stderr)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def prompt(question: str, stream: TextIO | None = None) -> None:
+    """Print ``question`` and stay behind it; on standard output unless ``stream`` says otherwise."""
+    write(stream or sys.stdout, laid_out(question))

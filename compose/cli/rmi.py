@@ -31,7 +31,7 @@ def run(
     for name in images:
         used = used_images(scope.places)
         try:
-            print("\n".join(store.remove(name, force=force, in_use=used)))
+            report.put("".join(f"{line}\n" for line in store.remove(name, force=force, in_use=used)))
         except ImageNotFound as failure:
             code = code or (0 if force else 1)
             report.error(failure)

@@ -3,6 +3,7 @@
 import json
 from typing import Annotated
 
+from compose.cli import report
 from compose.cli.options import Argument, Texts
 from compose.cli.scope import Scope
 from compose.errors import UsageError
@@ -16,5 +17,5 @@ def run(scope: Scope, names: Annotated[Texts, Argument("[NAME]")] = ()) -> int:
         raise UsageError("one schema at a time")
     if names and names[0] not in schemas.names():
         raise UsageError(f"no schema '{names[0]}'", hint="one of " + ", ".join(schemas.names()))
-    print(json.dumps(schemas.load(names[0]) if names else schemas.bundle(), indent=2))
+    report.raw(json.dumps(schemas.load(names[0]) if names else schemas.bundle(), indent=2) + "\n")
     return 0

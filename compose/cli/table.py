@@ -9,11 +9,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from compose.cli.harmless import in_json, marked
 from compose.errors import UsageError
 
 
 def table(rows: Sequence[Sequence[str]], *, least: int = 10, gap: int = 3) -> str:
     """Columns as wide as their longest cell plus ``gap``, at least ``least``; the last one is not padded."""
+    rows = [[marked(cell) for cell in row] for row in rows]
     widths = [max(least, gap + max(len(cell) for cell in column)) for column in zip(*rows, strict=True)]
     lines = [
         "".join(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)) + row[-1]
@@ -24,7 +26,7 @@ def table(rows: Sequence[Sequence[str]], *, least: int = 10, gap: int = 3) -> st
 
 def as_json(value: Any) -> str:
     """One line of JSON without spaces, as Go's encoder writes it."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False) + "\n"
+    return in_json(json.dumps(value, separators=(",", ":"), ensure_ascii=False)) + "\n"
 
 
 def templated(form: str, rows: Sequence[Mapping[str, Any]], headings: Mapping[str, str]) -> str:
@@ -82,7 +84,7 @@ def render(pieces: Sequence[Piece], row: Mapping[str, Any]) -> str:
             out.append(word)
         elif kind == "label":
             labels = dict(item.partition("=")[::2] for item in str(row.get("Labels", "")).split(","))
-            out.append(labels.get(word, ""))
+            out.append(marked(labels.get(word, "")))
         elif kind == "json" and not word:
             out.append(as_json(dict(row)).rstrip("\n"))
         else:
@@ -91,5 +93,5 @@ def render(pieces: Sequence[Piece], row: Mapping[str, Any]) -> str:
                 raise UsageError(f"template: no field '{word}'", hint=f"fields are {fields}")
             value = row[word]
             plain = isinstance(value, str | int) and kind == "field"
-            out.append(str(value) if plain else as_json(value).rstrip("\n"))
+            out.append(marked(str(value)) if plain else as_json(value).rstrip("\n"))
     return "".join(out)

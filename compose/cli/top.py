@@ -1,11 +1,11 @@
 """``pycompose top``: the processes in the containers."""
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
+from compose.cli import report
 from compose.cli.options import Services
 from compose.cli.scope import Scope
 from compose.cli.table import table
@@ -44,7 +44,7 @@ def run(scope: Scope, services: Services = ()) -> int:
                 # our init is a fork: its command line would be that of the process it was forked from
                 process = process._replace(command=first)
             rows.append(_row(container.service, container.number, process, now))
-    sys.stdout.write(table(rows, least=4, gap=2))
+    report.put(table(rows, least=4, gap=2))
     return 0
 
 

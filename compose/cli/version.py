@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from compose import __version__
+from compose.cli import report
 from compose.cli.options import Option
 from compose.cli.scope import Scope
 from compose.cli.table import as_json
@@ -18,9 +19,9 @@ def run(
 ) -> int:
     """Show the version of pycompose"""
     if short:
-        print(__version__)
+        report.tell(__version__)
     elif format == "json":
-        print(as_json({"version": __version__}), end="")
+        report.put(as_json({"version": __version__}))
     else:
-        print(f"pycompose version {__version__}")
+        report.tell(f"pycompose version {__version__}")
     return 0

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from compose.cli import report
 from compose.cli.options import Argument, Option, Texts
 from compose.cli.scope import Scope
 from compose.errors import UsageError
@@ -66,5 +67,5 @@ def told(id: str, container: "Container | None") -> int:
     """Print how a container ended and give its exit code; 0 for one that was removed, 255 for unknown."""
     end = container.state.exit if container else None
     code = 0 if container is None else 255 if end is None or end.code is None else end.code
-    print(f'container "{id}" exited with status code {code}', flush=True)
+    report.tell(f'container "{id}" exited with status code {code}')
     return code

@@ -50,6 +50,10 @@ def run(
         from compose.cli.removal import remove_images
 
         remove_images(scope, canonical, services, local_only=rmi == "local")
+    if not services:
+        from compose.load import cache
+
+        cache.forget(os.environ, name)
     return 0
 
 

@@ -50,7 +50,7 @@ def load(
     """Read the project that ``request`` leads to.
 
     stdin: what ``-f -`` reads; None reads the real standard input.
-    store: directory of cached models; None takes ``PYCOMPOSE_DATA``/cache/models, or XDG without root.
+    store: directory of cached models; None takes ``cache.directory``.
     order: whether the start order is wanted; a circle is an error without it as well.
     Raises ComposeError; Several for independent errors of one stage.
     """

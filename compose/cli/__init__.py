@@ -115,7 +115,7 @@ def _not_permitted(failure: PermissionError) -> int:
 
     code = report.error(failure)
     if os.geteuid() != 0:
-        report.say("hint: pycompose needs root; run it with sudo")
+        report.say("hint: what root runs and stores is shown to root only; run it with sudo")
     return code
 
 

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.errors import ImageError
 from schemas.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -81,19 +82,30 @@ class Index:
             yield connection
             if write:
                 connection.execute("COMMIT")
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise self._told(error) from error
         finally:
             if connection is not None:
                 connection.close()
 
-    def _told(self, error: sqlite3.OperationalError) -> Exception:
-        """A full disk in the words of the system; SQLite also calls it an I/O error or a file it cannot
-        open."""
+    def _told(self, error: sqlite3.DatabaseError) -> Exception:
+        """The words of the system for what it refused; SQLite calls a full disk an I/O error as well."""
         name = getattr(error, "sqlite_errorname", "")
         if name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN")) and _full(self._path):
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
-        return error
+        if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
+            for path in (self._path, self._path.parent):
+                if path.exists() and not os.access(path, os.W_OK):
+                    number = errno.EROFS if os.statvfs(path).f_flag & os.ST_RDONLY else errno.EACCES
+                    return OSError(number, os.strerror(number), str(path))
+        hints = {
+            "SQLITE_BUSY": "another command holds it; try again",
+            "SQLITE_LOCKED": "another command holds it; try again",
+            "SQLITE_CORRUPT": "move it away, pull the images again, or restore it from a backup",
+            "SQLITE_NOTADB": "move it away, pull the images again, or restore it from a backup",
+        }
+        hint = next((text for start, text in hints.items() if name.startswith(start)), "")
+        return ImageError(f"the index of images {self._path} cannot be used: {error}", hint=hint)
 
     def prepare(self) -> None:
         """Make the tables when they are missing."""

@@ -99,7 +99,7 @@ def _cgroups() -> frozenset[str]:
 def _files(run: Path, data: Path) -> frozenset[str]:
     """Projects, networks and volumes on disk; images and caches are meant to stay."""
     rooms = (run, run / "networks", run / "ports", data / "projects", data / "volumes")
-    kept = {"networks", "networks.lock", "ports"}
+    kept = {"networks", "networks.lock", "ports", ".models"}
     return frozenset(
         str(path) for room in rooms if room.is_dir() for path in room.iterdir() if path.name not in kept
     )

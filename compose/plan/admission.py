@@ -17,8 +17,8 @@ from typing import Any
 from compose.errors import ComposeError, Several
 from compose.model.project import Project
 from compose.model.service import Service
-from compose.plan import confine, ranges
-from compose.plan.values import hardware_address, signal_number
+from compose.plan import confine, networking, ranges, resources
+from compose.plan.values import signal_number
 from runtime.policy.sysctls import own_sysctl
 from schemas.frozen import dataclass
 
@@ -48,11 +48,6 @@ _LIMITS_OF_OTHERS = {
     "cpu_percent": ("it is for Windows containers", "limit the processors with 'cpus'"),
     "storage_opt": ("the writable layer has no size limit of its own", "remove it"),
 }
-# options of a bridge that keep others out
-_SHELTERS = ("com.docker.network.bridge.host_binding_", "com.docker.network.bridge.gateway_mode_")
-# network_mode service:NAME or container:NAME: the owner of the namespace decides about these
-_OF_THE_OWNER = ("hostname", "dns", "extra_hosts", "links", "mac_address", "ports", "expose")
-
 Fault = tuple[tuple[str | int, ...], str, str]
 """Path below the service, what is wrong, what to do about it."""
 
@@ -74,7 +69,7 @@ def admit(project: Project, names: Iterable[str], host: Host) -> None:
     errors: list[ComposeError] = []
     for name in names:
         errors += refusals(project.services[name], host, project.working_dir)
-    errors += _resources(project, names)
+    errors += resources.refusals(project, names)
     if errors:
         raise errors[0] if len(errors) == 1 else Several(errors)
 
@@ -129,7 +124,7 @@ def _faults(service: Service, host: Host) -> Iterator[Fault]:
     yield from _unenforced(service)
     yield from ranges.faults(service, host.processors)
     yield from _names_and_texts(service)
-    yield from _shared_network(service)
+    yield from networking.faults(service)
     yield from _devices(service, host)
     yield from _mounts(service)
     yield from _sysctls(service)
@@ -189,24 +184,6 @@ def _with_nul(service: Service) -> Iterator[tuple[str | int, ...]]:
                 yield (key,) if name is None else (key, name)
 
 
-def _shared_network(service: Service) -> Iterator[Fault]:
-    """What the owner of a shared network namespace decides cannot be given again."""
-    mode = service.network_mode
-    shared = mode.startswith(("service:", "container:"))
-    for key in _OF_THE_OWNER if shared else ():
-        if getattr(service, key):
-            message = f"gives '{key}' and has the network of another by 'network_mode: {mode}'"
-            yield (key,), message, "remove one of them"
-    addresses: dict[tuple[str, ...], str] = {("mac_address",): service.mac_address}
-    for key, one in service.networks.items():
-        addresses["networks", key, "mac_address"] = one.mac_address
-    for path, text in addresses.items():
-        try:
-            hardware_address(text)
-        except ValueError as error:
-            yield path, f"has a MAC address that is none: {error}", "write it as 02:42:ac:11:00:02"
-
-
 def _devices(service: Service, host: Host) -> Iterator[Fault]:
     for index, device in enumerate(service.devices):
         access = device.permissions
@@ -261,34 +238,3 @@ def _process(service: Service) -> Iterator[Fault]:
     check = service.healthcheck
     if check and check.test[:1] in (("CMD",), ("CMD-SHELL",)) and not any(check.test[1:]):
         yield ("healthcheck", "test"), "has a health check without a command", "add one, or 'disable: true'"
-
-
-def _resources(project: Project, names: Iterable[str]) -> Iterator[ComposeError]:
-    """Volumes, networks, configs and secrets whose names cannot be names, as far as they are used."""
-    used = [project.services[name] for name in names]
-    volumes = {mount.source for one in used for mount in one.volumes if mount.type == "volume"}
-    for key in volumes & set(project.volumes):
-        yield from _resource_name("volume", key, project.volumes[key].name, least=2)
-    for key in {key for one in used for key in one.networks} & set(project.networks):
-        network = project.networks[key]
-        yield from _resource_name("network", key, network.name, least=1)
-        for option in network.driver_opts:
-            if option.startswith(_SHELTERS):
-                yield ComposeError(
-                    f"network '{key}' sets '{option}', which cannot be applied and keeps others out",
-                    hint="give each published port its address, or use 'internal: true'",
-                    path=f"networks.{key}.driver_opts",
-                )
-    for section in ("configs", "secrets"):
-        for key in {file.source for one in used for file in getattr(one, section)}:
-            if key in (".", ".."):
-                yield ComposeError(f"'{key}' is not a name of {section}", path=f"{section}.{key}")
-
-
-def _resource_name(kind: str, key: str, name: str, *, least: int) -> Iterator[ComposeError]:
-    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", name) or not least <= len(name) <= 255:
-        yield ComposeError(
-            f"{kind} '{key}' has the name '{name[:80]}', which cannot be one",
-            hint="use letters, digits, '_', '.' and '-', a letter or digit first",
-            path=f"{kind}s.{key}",
-        )

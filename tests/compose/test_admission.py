@@ -104,6 +104,11 @@ def test_what_docker_takes_is_taken(tmp_path: Path, attributes: str) -> None:
         ("mac_address: zz:zz", "mac_address"),
         ("mac_address: 01:00:5e:00:00:01", "mac_address"),
         ("networks: {default: {mac_address: 02:11:22}}", "networks.default.mac_address"),
+        ("networks: {default: {ipv4_address: 1.2.3}}", "networks.default.ipv4_address"),
+        ("networks: {default: {ipv4_address: 'fd00::1'}}", "networks.default.ipv4_address"),
+        ("networks: {default: {ipv6_address: foo}}", "networks.default.ipv6_address"),
+        ("networks: {default: {link_local_ips: [10.1.1.1]}}", "networks.default.link_local_ips"),
+        ("networks: {default: {link_local_ips: [foo]}}", "networks.default.link_local_ips"),
         ("volumes: [{type: bind, source: /tmp, target: /v, bind: {propagation: bogus}}]", "volumes[0]"),
         ("devices: ['/etc/hostname:/dev/x']", "devices[0]"),
         ("devices: ['/dev/nonesuch:/dev/x']", "devices[0]"),
@@ -141,7 +146,19 @@ def test_the_names_of_volumes_and_networks_lead_nowhere(tmp_path: Path, name: st
 def test_options_of_a_network_that_keep_others_out_are_refused(tmp_path: Path) -> None:
     options = "driver_opts: {com.docker.network.bridge.host_binding_ipv4: 127.0.0.1}"
     found = refused(tmp_path, "networks: [n]", f"networks: {{n: {{{options}}}}}\n")
-    assert [path for path, _ in found] == ["networks.n.driver_opts"]
+    assert [path for path, _ in found] == [
+        "networks.n.driver_opts.com.docker.network.bridge.host_binding_ipv4"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mtu", "more"), [("abc", ""), ("9", ""), ("70000", ""), ("1000", "enable_ipv6: true, ")]
+)
+def test_an_mtu_is_a_number_that_the_protocols_allow(tmp_path: Path, mtu: str, more: str) -> None:
+    options = f"{more}driver_opts: {{com.docker.network.driver.mtu: '{mtu}'}}"
+    (found,) = refused(tmp_path, "networks: [n]", f"networks: {{n: {{{options}}}}}\n")
+    assert found[0] == "networks.n.driver_opts.com.docker.network.driver.mtu"
+    assert refused(tmp_path, "networks: [n]", f"networks: {{n: {{{options.replace(mtu, '1500')}}}}}\n") == []
 
 
 def test_all_reasons_are_told_at_once(tmp_path: Path) -> None:

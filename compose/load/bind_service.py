@@ -10,11 +10,18 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
-from compose.load.units import duration, number_text, size
+from compose.load.units import duration, number_text
+from compose.load.units import size as size_of_text
 from compose.model import service as model
 from compose.model.service import NOTHING
 
 Entry = Mapping[str, Any]
+
+
+def size(value: str | int) -> int:
+    """Bytes of a canonical size: a number, even one below 0 that ``up`` will refuse, or a text."""
+    text = str(value)
+    return int(text) if text.removeprefix("-").isdecimal() else size_of_text(value)
 
 
 def strings(entry: Entry | None) -> Mapping[str, str]:

@@ -37,6 +37,7 @@ _WORDS: Mapping[str, tuple[tuple[str, ...], bool]] = {
     "userns_mode": (("host",), False),
     "uts": (("host",), False),
 }
+_OF_ONE_LINE = ("cgroup_parent", "dns", "dns_opt", "dns_search", "extra_hosts", "group_add", "user")
 _WHY = {
     "isolation": "it is for Windows containers",
     "runtime": "pycompose runs containers itself and knows no other runtime",
@@ -127,6 +128,7 @@ def _faults(service: Service, host: Host) -> Iterator[Fault]:
     yield from networking.faults(service)
     yield from _devices(service, host)
     yield from _mounts(service)
+    yield from _files(service, host)
     yield from _sysctls(service)
     yield from _process(service)
 
@@ -167,11 +169,19 @@ def _names_and_texts(service: Service) -> Iterator[Fault]:
     for key in ("environment", "labels", "annotations"):
         for name in getattr(service, key):
             if not name or "\0" in name or "\n" in name:
-                yield (key, name), f"has the name '{name}' in '{key}'", "a name has one line and is not empty"
+                yield (key,), f"has the name '{name}' in '{key}'", "a name has one line and is not empty"
     if service.uts == "host" and service.hostname:
         yield ("hostname",), "gives 'hostname' and has the host's by 'uts: host'", "remove one of them"
     if service.uts == "host" and service.domainname:
         yield ("domainname",), "gives 'domainname' and has the host's by 'uts: host'", "remove one of them"
+    for key in _OF_ONE_LINE:
+        value = getattr(service, key)
+        if any(
+            not char.isprintable()
+            for text in ((value,) if isinstance(value, str) else value)
+            for char in text
+        ):
+            yield (key,), f"has a control character in '{key}'", "its texts have one line each"
     yield from ((path, "holds a NUL character", "no text of a process can") for path in _with_nul(service))
 
 
@@ -209,6 +219,31 @@ def _mounts(service: Service) -> Iterator[Fault]:
         if mount.propagation not in _PROPAGATION:
             message = f"has a bind with propagation '{mount.propagation}', which is not known"
             yield ("volumes", index), message, f"one of {', '.join(_PROPAGATION[1:])}"
+        yield from _target(("volumes", index), mount.target)
+    for index, text in enumerate(service.tmpfs):
+        target, _, options = text.partition(":")
+        yield from _target(("tmpfs", index), target)
+        if wrong := ranges.tmpfs(options):
+            yield ("tmpfs", index), f"mounts a tmpfs with {wrong}", "such as size=64m,mode=1770,noexec"
+
+
+def _target(path: tuple[str | int, ...], target: str) -> Iterator[Fault]:
+    if not target.startswith("/"):
+        yield path, f"mounts at '{target}', which is not absolute", f"did you mean '/{target.lstrip('./')}'?"
+    elif not target.strip("/."):
+        yield path, "mounts over the root directory of the container", "name a directory in it"
+
+
+def _files(service: Service, host: Host) -> Iterator[Fault]:
+    """Files of the host that a limit or a filter is about."""
+    for limit in service.blkio_limits:
+        if limit.path.startswith("/") and host.kind(limit.path) not in ("", "device"):
+            yield ("blkio_config",), f"limits '{limit.path}', which is no device", "see lsblk(8)"
+    for index, text in enumerate(service.security_opt):
+        path = text[len("seccomp=") :] if text.startswith(("seccomp=", "seccomp:")) else ""
+        if path.startswith("/") and host.kind(path) not in ("", "file"):
+            message = f"has the seccomp profile '{path}', where there is no file"
+            yield ("security_opt", index), message, "give the path of a JSON file, or 'unconfined'"
 
 
 def _sysctls(service: Service) -> Iterator[Fault]:

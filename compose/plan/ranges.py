@@ -34,6 +34,16 @@ _RANGES: dict[str, tuple[int, int | None, tuple[int, ...], str]] = {
     "scale": (0, None, (), ""),
     "shm_size": (0, None, (), ""),
 }
+_FLAGS = frozenset({
+    "rw", "ro", "exec", "noexec", "suid", "nosuid", "dev", "nodev", "sync", "async", "dirsync", "atime",
+    "noatime", "diratime", "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime",
+    "defaults", "mand", "nomand",
+})  # fmt: skip
+_AMOUNT, _NUMBER = r"\d+[kKmMgGtTpPeE%]?", r"\d+"
+_TMPFS = {
+    "size": _AMOUNT, "nr_blocks": _AMOUNT, "nr_inodes": _AMOUNT, "mode": "[0-7]{1,5}", "uid": _NUMBER,
+    "gid": _NUMBER, "mpol": ".+", "huge": "never|always|within_size|advise",
+}  # fmt: skip
 _PATHS = {"blkio_weight": ("blkio_config", "weight")}
 _LEAST_SPAN = timedelta(milliseconds=1)
 _LOG_SIZE = re.compile(r"\d+(\.\d+)? ?[kKmMgGtTpP]?[bB]?\Z")
@@ -53,6 +63,10 @@ def faults(service: Service, processors: int) -> Iterator[Fault]:
         yield _PATHS.get(key, (key,)), f"has {key} {value}, which is out of range", hint
     yield from _memory(service)
     yield from _processors(service, processors)
+    for limit in service.blkio_limits:
+        if limit.rate < 0 or (limit.kind == "weight" and not 10 <= limit.rate <= 1000):
+            hint = "use a weight from 10 to 1000" if limit.kind == "weight" else "use 0 or more"
+            yield ("blkio_config",), f"limits '{limit.path}' by {limit.rate}, which is out of range", hint
     yield from _ulimits(service)
     yield from _durations(service)
     yield from _logging(service)
@@ -75,6 +89,20 @@ def _memory(service: Service) -> Iterator[Fault]:
         elif swap < memory:
             message = f"has memswap_limit {swap}, which is less than the memory limit {memory}"
             yield ("memswap_limit",), message, "it counts memory and swap together; -1 is no limit"
+
+
+def tmpfs(options: str) -> str:
+    """Why the options of a tmpfs mean nothing, or "". Source: tmpfs(5); the options that Docker takes."""
+    for word in options.split(",") if options else ():
+        key, given, value = word.partition("=")
+        pattern = _TMPFS.get(key)
+        if not given and key in _FLAGS:
+            continue
+        if pattern is None or not given:
+            return f"the option '{word}', which is not known"
+        if not re.fullmatch(pattern, value, re.ASCII):
+            return f"the option '{word}', whose value is none"
+    return ""
 
 
 def _path(service: Service, key: str, *below: str) -> tuple[str, ...]:

@@ -99,6 +99,12 @@ def needs_mount(root: Path, name: str) -> bool:
     return bool(options) and not is_bind(options)
 
 
+def is_read_only(root: Path, name: str) -> bool:
+    """Whether the options of volume ``name`` say ``ro``."""
+    options: Mapping[str, str] = _document(_home(root, name)).get("options", {})
+    return "ro" in options.get("o", "").split(",")
+
+
 def attach(root: Path, name: str) -> None:
     """Mount the file system of volume ``name``, for which ``needs_mount`` is true, unless it is already.
 

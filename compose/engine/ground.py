@@ -42,9 +42,23 @@ def prepare(launch: Launch, project: Project | None, volumes: Path, record: Path
             _write(file, project, launch.service)
     if launch.spec.etc:
         _etc(Path(launch.spec.etc))
+    spec = _with_options(launch, volumes)
     if launch.seccomp_file:
-        return dataclasses.replace(launch.spec, seccomp=_profile(launch))
-    return launch.spec
+        return dataclasses.replace(spec, seccomp=_profile(launch))
+    return spec
+
+
+def _with_options(launch: Launch, volumes: Path) -> ContainerSpec:
+    """The spec, volumes that are read-only by their own options mounted so, whichever project made them."""
+    named = {item.name for item in launch.volumes if not item.anonymous}
+    closed = {f"{volumes}/{name}/_data" for name in named if volume.is_read_only(volumes, name)}
+    if not closed:
+        return launch.spec
+    mounts = (
+        dataclasses.replace(mount, read_only=True) if mount.source in closed else mount
+        for mount in launch.spec.mounts
+    )
+    return dataclasses.replace(launch.spec, mounts=tuple(mounts))
 
 
 def driver_options(wanted: Volume) -> Mapping[str, str]:

@@ -153,8 +153,6 @@ def _volume(
     elif mount.type == "volume":
         _local(service, mount)
         volume = project.volumes.get(mount.source)
-        if volume and "ro" in volume.driver_opts.get("o", "").split(","):
-            mount = replace(mount, read_only=True)
         _mount_volume(out, volume.name if volume else mount.source, target, ground, mount, anonymous=False)
     else:
         raise ComposeError(

@@ -281,6 +281,22 @@ def test_a_shared_bind_shares_both_ways_and_a_private_mount_is_refused(
     assert (home / "box").is_mount()
 
 
+def test_a_slave_hears_of_the_host_and_tells_it_nothing(scratch: Path, busybox_root: Path) -> None:
+    home = scratch / "m"
+    home.mkdir()
+    mount("tmpfs", home, "tmpfs")
+    mount("", home, "", Flag.SHARED)
+    for name in ("host", "box"):
+        (home / name).mkdir()
+    asked = Mount(type="bind", source=str(home), target="/v", propagation="rslave")
+    private = replace(asked, target="/p", propagation="")
+    root = assembled(busybox_root, scratch, mounts=(asked, private))
+    mount("tmpfs", home / "host", "tmpfs")
+    mount("tmpfs", root / "v/box", "tmpfs")
+    assert (root / "v/host").is_mount() and not (home / "box").is_mount()
+    assert not (root / "p/host").is_mount()
+
+
 def test_a_tmpfs_keeps_mode_and_owner_of_what_it_covers(scratch: Path, busybox_root: Path) -> None:
     (scratch / "upper/own").mkdir(parents=True)
     os.chown(scratch / "upper/own", 1000, 50)

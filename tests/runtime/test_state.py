@@ -152,5 +152,6 @@ def test_a_bound_directory_stays_when_its_volume_goes(tmp_path: Path) -> None:
     options = {"type": "none", "o": "bind,ro", "device": str(tmp_path / "data")}
     assert list(volume.create(tmp_path / "v", "x", {}, options).iterdir())
     assert not volume.needs_mount(tmp_path / "v", "x")
+    assert volume.is_read_only(tmp_path / "v", "x") and not volume.is_read_only(tmp_path / "v", "none")
     volume.remove(tmp_path / "v", "x")
     assert (tmp_path / "data/d").exists() and not volume.exists(tmp_path / "v", "x")

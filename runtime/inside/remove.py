@@ -15,7 +15,6 @@ import errno
 import itertools
 import os
 import stat
-from collections.abc import Iterator
 
 from runtime.inside.paths import PLAIN, opened
 from runtime.kernel.mounts import Resolve, openat2
@@ -30,7 +29,8 @@ _LEVELS = 100_000  # somebody who goes on writing into the tree must not keep us
 def remove_tree(parent: int, name: str) -> None:
     """Remove ``name`` in the directory ``parent``, whatever it is; nothing when it is not there.
 
-    Raises OSError: EBUSY for a mount point inside, ENOTEMPTY when somebody keeps on writing.
+    Raises OSError once all else is gone: EBUSY for a mount point inside, EPERM for an immutable file,
+    ENOTEMPTY when somebody keeps on writing.
     """
     try:
         os.unlink(name, dir_fd=parent)
@@ -39,15 +39,26 @@ def remove_tree(parent: int, name: str) -> None:
         return
     except (IsADirectoryError, PermissionError):
         pass
-    top = os.open(name, _DIRECTORY, dir_fd=parent)
+    removal, top = Removal(), os.open(name, _DIRECTORY, dir_fd=parent)
     try:
-        numbers = itertools.count()
         for _ in range(_LEVELS):
-            if not _empty(top, numbers):
+            before = removal.done
+            if not _empty(top, removal) or removal.done == before:
                 break
     finally:
         os.close(top)
+    if removal.failed:
+        raise removal.failed[0]
     os.rmdir(name, dir_fd=parent)
+
+
+class Removal:
+    """One removal. done: names taken away so far; failed: what could not be removed and is passed over."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.failed: list[OSError] = []
+        self.numbers = itertools.count()
 
 
 def delete(path: str | os.PathLike[str]) -> None:
@@ -61,51 +72,62 @@ def delete(path: str | os.PathLike[str]) -> None:
             os.close(fd)
 
 
-def _empty(top: int, numbers: Iterator[int]) -> bool:
+def _empty(top: int, removal: Removal) -> bool:
     """Remove one level of what is in ``top``; a directory with content is emptied into ``top`` first.
 
-    Returns whether there is another level.
+    Returns whether there may be another level.
     """
     deeper = False
     for name in os.listdir(top):
-        if _gone(top, name):
+        if _gone(top, name, removal):
             continue
         deeper = True
-        fd = openat2(top, name, _DIRECTORY, resolve=_SAME_MOUNT)
+        try:
+            fd = openat2(top, name, _DIRECTORY, resolve=_SAME_MOUNT)
+        except OSError:  # somebody has just put something else there: the next round sees it
+            continue
         try:
             for inner in os.listdir(fd):
-                _lift(fd, inner, top, numbers)
+                _lift(fd, inner, top, removal)
         finally:
             os.close(fd)
-        _gone(top, name)
+        _gone(top, name, removal)
     return deeper
 
 
-def _lift(directory: int, name: str, top: int, numbers: Iterator[int]) -> None:
+def _lift(directory: int, name: str, top: int, removal: Removal) -> None:
     """Remove ``name`` in ``directory``, or move it up when it is a directory with content."""
-    while not _gone(directory, name):
+    while not _gone(directory, name, removal):
         try:
-            rename_new(directory, name, top, f".{next(numbers)}")
+            rename_new(directory, name, top, f".{next(removal.numbers)}")
+            removal.done += 1
             return
         except FileExistsError:
             continue
+        except FileNotFoundError:
+            return
 
 
-def _gone(directory: int, name: str) -> bool:
-    """Remove a file or an empty directory; False for a directory with content."""
+def _gone(directory: int, name: str, removal: Removal) -> bool:
+    """Remove a file or an empty directory; False for a directory with content. What fails counts as gone."""
     try:
         os.unlink(name, dir_fd=directory)
     except FileNotFoundError:
-        pass
-    except (IsADirectoryError, PermissionError):
+        return True
+    except (IsADirectoryError, PermissionError) as refused:
         try:
             os.rmdir(name, dir_fd=directory)
         except FileNotFoundError:
-            pass
+            return True
         except OSError as error:
-            if error.errno not in _FULL:
-                raise
-            return False
+            if error.errno in _FULL:
+                return False
+            removal.failed.append(refused if error.errno == errno.ENOTDIR else error)
+            return True
+    except OSError as error:
+        removal.failed.append(error)
+        return True
+    removal.done += 1
     return True
 
 

@@ -18,7 +18,7 @@ from boxes import Box
 from runtime import volume
 from runtime.errors import RuntimeFailure
 from runtime.inside.fill import fill
-from runtime.inside.remove import delete
+from runtime.inside.remove import delete, remove_tree
 from runtime.kernel.mounts import Mount as Flag
 from runtime.kernel.mounts import mount
 from runtime.rootfs.apply import apply
@@ -379,5 +379,13 @@ def test_removing_a_tree_stops_at_what_is_mounted_in_it(scratch: Path) -> None:
     (scratch / "host").mkdir()
     (scratch / "host/f").touch()
     mount(str(scratch / "host"), scratch / "tree/a/b", "", Flag.BIND)
+    (scratch / "tree/z/y").mkdir(parents=True)
+    (scratch / "tree/a/f").touch()
     delete(scratch / "tree")
     assert (scratch / "host/f").exists()
+    left = [path.name for path in (scratch / "tree").rglob("*")]
+    assert "f" in left and not {"z", "y"} & set(left) and not (scratch / "tree/a/f").exists()
+    parent = os.open(scratch, os.O_RDONLY)
+    with pytest.raises(OSError, match="busy"):
+        remove_tree(parent, "tree")
+    os.close(parent)

@@ -1,7 +1,7 @@
 """The command ``pycompose``, and ``python -m compose``: Ctrl-C never shows a traceback.
 
-The command is started isolated (``compose/launcher/pycompose``). ``python -m compose`` is not: it starts itself anew,
-before anything is imported that a file of the working directory could stand in for.
+The command is started isolated (``compose/launcher/pycompose``). ``python -m compose`` is not: it starts
+itself anew, before anything is imported that a file of the working directory could stand in for.
 
 While Python imports and while it ends, SIGINT and SIGTERM simply end the process; in between they are
 KeyboardInterrupt, which the verbs handle. A caller's SIG_IGN (a background job of a shell) stays.

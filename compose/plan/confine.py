@@ -15,8 +15,6 @@ from runtime.policy import capabilities, paths
 from runtime.spec import Limits, Namespaces, Throttle, Ulimit
 from schemas.frozen import dataclass
 
-LEAST_MEMORY = 6 << 20  # bytes; Docker's minimum as well
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Security:
@@ -130,12 +128,6 @@ def limits(service: Service) -> Limits:
     deploy = service.deploy
     reserved = deploy.reserve_memory if deploy else None
     memory = service.mem_limit or (deploy.limit_memory if deploy else None)
-    if memory and 0 < memory < LEAST_MEMORY:
-        raise ComposeError(
-            f"service '{service.name}': a memory limit of {memory >> 10} KiB is too small to start in",
-            hint="the minimum memory limit is 6 MiB",
-            path=f"services.{service.name}.{'mem_limit' if service.mem_limit else 'deploy.resources.limits'}",
-        )
     return Limits(
         memory=memory,
         memory_swap=service.memswap_limit,

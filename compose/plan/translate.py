@@ -23,7 +23,6 @@ from compose.plan.mounts import Ground, mounted
 from compose.plan.reconcile import container_name
 from compose.plan.values import hardware_address, signal_number
 from netns.spec import EndpointSpec, PortSpec
-from runtime.cgroup.devices import parse as parse_rule
 from runtime.policy.health import HealthSpec
 from runtime.spec import ContainerSpec, Device, ExecSpec, Mount
 from schemas.frozen import dataclass, field
@@ -242,21 +241,6 @@ def _devices(service: Service) -> tuple[Device, ...]:
                 f"service '{service.name}': device '{device.source}' is not a path; CDI is not supported",
                 path=f"services.{service.name}.devices",
             )
-        if device.permissions.strip("rwm") or len(set(device.permissions)) != len(device.permissions):
-            raise ComposeError(
-                f"service '{service.name}': device '{device.source}': bad permissions '{device.permissions}'",
-                hint="any of r (read), w (write) and m (mknod)",
-                path=f"services.{service.name}.devices",
-            )
-    for rule in service.device_cgroup_rules:
-        try:
-            parse_rule(rule)
-        except ValueError as error:
-            raise ComposeError(
-                f"service '{service.name}': {error}",
-                hint="a type, the numbers, what is allowed: 'c 1:3 rwm', 'b 8:* r', 'a *:* m'",
-                path=f"services.{service.name}.device_cgroup_rules",
-            ) from None
     return tuple(
         Device(source=d.source, target=d.target or d.source, access=d.permissions or "rwm")
         for d in service.devices

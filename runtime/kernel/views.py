@@ -1,6 +1,6 @@
 """A read-only view of the caller's file system, for programs whose own files nobody may change.
 
-Comes in:  nothing; the caller's root directory is what is viewed.
+Comes in:  the descriptor of a root directory.
 Goes out:  a descriptor of the view, and processes that enter or leave it.
 Not here:  which program runs there (``runtime.process.fresh``).
 Source: open_tree(2), mount_setattr(2), chroot(2).
@@ -15,31 +15,22 @@ from __future__ import annotations
 import ctypes
 import os
 
-from runtime.kernel.libc import LIBC, failure, syscall
+from runtime.kernel.libc import LIBC, failure
+from runtime.kernel.mounts import Mount, mount_setattr
+from runtime.kernel.trees import clone_tree
 
-_OPEN_TREE_CLONE = 1
-_AT_EMPTY_PATH, _AT_RECURSIVE = 0x1000, 0x8000
-_MS_PRIVATE = 1 << 18
-_MOUNT_ATTR_RDONLY = 1
 _CLONE_FS = 0x200
 
 
-class _MountAttr(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns")]
-
-
-def read_only_view() -> int:
-    """Clone the mounts below this process's root, read-only and private. Returns the view's descriptor.
+def read_only_view(root: int) -> int:
+    """Clone the mounts below the directory ``root``, read-only and private. Returns the view's descriptor.
 
     The view exists for as long as the descriptor is open; files opened in it stay read-only for ever.
     Linux 5.12. EPERM: no CAP_SYS_ADMIN over the mount namespace.
     """
-    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE
-    tree = syscall("open_tree", -100, b"/", flags, about="/")
+    tree = clone_tree(root)
     try:
-        attr = _MountAttr(_MOUNT_ATTR_RDONLY, 0, _MS_PRIVATE, 0)
-        words = (tree, b"", _AT_EMPTY_PATH | _AT_RECURSIVE, ctypes.byref(attr), ctypes.sizeof(attr))
-        syscall("mount_setattr", *words)
+        mount_setattr(tree, read_only=True, propagation=Mount.PRIVATE, recursive=True)
     except BaseException:
         os.close(tree)
         raise

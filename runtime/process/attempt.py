@@ -80,7 +80,7 @@ def prepare(place: Place, own: Group, made: Sequence[str], passed: Sequence[int]
         filter=(record / "seccomp").read_bytes(),
         introduce=lambda: _introduce(spec, record, monitor),
     )
-    for directory in (order.upper, order.work, order.staging):
+    for directory in (order.work, order.staging):
         directory.mkdir(parents=True, exist_ok=True)
     if spec.log:
         Path(spec.log).parent.mkdir(parents=True, exist_ok=True)

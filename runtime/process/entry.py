@@ -14,6 +14,7 @@ caller, as a subreaper, inherits it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -166,6 +167,8 @@ def _become(who: identity.Identity, channel: socket.socket, stdio: Sequence[int]
 def _failure(error: BaseException) -> RuntimeFailure:
     if isinstance(error, RuntimeFailure):
         return error
+    if isinstance(error, OSError) and error.errno in (errno.ESRCH, errno.ENOMEM):  # its pid 1 has just ended
+        return RuntimeFailure("cannot enter the container: it has ended", exit_code=1)
     if isinstance(error, OSError):
         about = f" ({error.filename})" if error.filename else ""
         return RuntimeFailure(f"cannot enter the container: {error.strerror}{about}", exit_code=126)

@@ -36,7 +36,7 @@ def start(
     """
     world = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        view = read_only_view()
+        view = read_only_view(world)
         try:
             argv = [
                 sys.executable,

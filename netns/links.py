@@ -22,7 +22,7 @@ from netns.spec import Endpoint, Network
 _NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWROUTE, _GETROUTE = 16, 17, 18, 20, 24, 26
 _UP = 1
 _ADDRESS, _IFNAME, _MTU, _MASTER, _LINKINFO, _NETNS_FD = 1, 3, 4, 10, 18, 28
-_PROTINFO, _AF_SPEC = 12, 26
+_PROTINFO, _AF_SPEC, _GROUP = 12, 26, 27
 _PORT_HAIRPIN, _PORT_ISOLATED = 4, 33
 _NODAD = 0x02
 _INET, _INET6, _BRIDGE = 2, 10, 7
@@ -88,16 +88,25 @@ class Links:
             if error.errno != 19:  # ENODEV
                 raise
 
-    def make_bridge(self, network: Network) -> None:
+    def group_has(self, group: int) -> bool:
+        """Some link is a member of ``group``."""
+        found = self._socket.dump(Message(_GETLINK, _link(), about="list links"))
+        return any(attributes(body[16:]).get(_GROUP) == struct.pack("=I", group) for body in found)
+
+    def make_bridge(self, network: Network, group: int) -> None:
         """Create the bridge with its addresses, up; what is already there is brought in line."""
         name = network.bridge
         if not self.index(name):
             create = _link(text(_IFNAME, name), u32(_MTU, network.mtu), nest(_LINKINFO, text(1, "bridge")))
             self._socket.request([Message(_NEWLINK, create, Flag.CREATE | Flag.EXCL, f"add bridge {name}")])
+        for switch in ("accept_ra", "accept_redirects", "autoconf"):  # a container is no router of the host
+            _write(f"ipv6/conf/{name}/{switch}", "0")
+        _write(f"ipv4/conf/{name}/accept_redirects", "0")
         _write(f"ipv6/conf/{name}/disable_ipv6", "0" if network.subnet6 else "1")
         index = self.index(name)
         messages = [_new_address(index, text) for text in _cidrs(network)]
-        up = Message(_NEWLINK, _link(u32(_MTU, network.mtu), index=index, up=True), about=f"set {name} up")
+        parts = (u32(_MTU, network.mtu), u32(_GROUP, group))
+        up = Message(_NEWLINK, _link(*parts, index=index, up=True), about=f"set {name} up")
         self._socket.request([*messages, up])
         _write(f"ipv4/conf/{name}/route_localnet", "1")
 
@@ -148,6 +157,8 @@ def furnish(netns: Path, plugged: Sequence[tuple[Network, Endpoint]], gateway4: 
         messages, routes = [lo], []
         for network, endpoint in plugged:
             index = if_nametoindex(endpoint.interface)  # an ioctl, which does not wait for the kernel's RTNL
+            if endpoint.ipv6:  # guard knows the link-local address by the MAC
+                _write(f"ipv6/conf/{endpoint.interface}/addr_gen_mode", "0")
             _write(f"ipv6/conf/{endpoint.interface}/disable_ipv6", "0" if endpoint.ipv6 else "1")
             messages += [_new_address(index, text) for text in _own_cidrs(network, endpoint)]
             messages.append(Message(_NEWLINK, _link(index=index, up=True), about="set link up"))
@@ -178,20 +189,28 @@ def loopback_up(netns: Path) -> None:
         socket.request([Message(_NEWLINK, _link(text(_IFNAME, "lo"), up=True), about="set lo up")])
 
 
-def enable_forwarding(*, ipv6: bool) -> list[str]:
-    """Let the host pass packets on; returns a sentence for each switch that had to be turned."""
-    said = []
-    if _read("ipv4/ip_forward") == "0":
-        _write("ipv4/ip_forward", "1")
-        said.append("net.ipv4.ip_forward was 0 and is now 1, so that containers reach the network")
-    if ipv6 and _read("ipv6/conf/all/forwarding") == "0":
-        for entry in (_SYSCTL / "ipv6/conf").iterdir():
-            # a forwarding host ignores router advertisements unless told otherwise (ip-sysctl.rst)
-            if (entry / "accept_ra").read_text().strip() == "1":
-                (entry / "accept_ra").write_text("2")
-        _write("ipv6/conf/all/forwarding", "1")
-        said.append("net.ipv6.conf.all.forwarding was 0 and is now 1, so that containers reach the network")
-    return said
+SWITCHES = {_INET: "ipv4/ip_forward", _INET6: "ipv6/conf/all/forwarding"}  # by address family
+
+
+def forwarding_is_off(*, ipv6: bool) -> list[int]:
+    """The families whose packets the host does not pass on yet."""
+    return [f for f, name in SWITCHES.items() if (f == _INET or ipv6) and _read(name) == "0"]
+
+
+def advised() -> list[str]:
+    """The host's links that obey router advertisements; a forwarding host does so only when told (2)."""
+    names = (entry.name for entry in (_SYSCTL / "ipv6/conf").iterdir())
+    return [
+        n for n in names if n not in ("all", "default", "lo") and _read(f"ipv6/conf/{n}/accept_ra") == "1"
+    ]
+
+
+def switch_forwarding(families: Sequence[int], advised: Sequence[str], *, on: bool) -> None:
+    """Pass packets on, or stop it; links of the host that obeyed advertisements go on to do so."""
+    for name in advised if _INET6 in families else ():
+        _write(f"ipv6/conf/{name}/accept_ra", "2" if on else "1")
+    for family in families:
+        _write(SWITCHES[family], "1" if on else "0")
 
 
 def _read(name: str) -> str:

@@ -40,9 +40,19 @@ def check_link_name(name: str) -> str:
     return name
 
 
-def veth_name(network: str, container: str, salt: str) -> str:
+def run_tag(run: str) -> str:
+    """Six letters for a RUN directory: in the names of the tables that belong to all its networks."""
+    return hashlib.sha256(run.encode()).hexdigest()[:6]
+
+
+def veth_prefix(run: str) -> str:
+    """How the names of all links of a RUN directory begin on the host."""
+    return "pcv" + run_tag(run)[:4]
+
+
+def veth_name(run: str, network: str, container: str, salt: str) -> str:
     """The host's end of an endpoint; ``salt`` keeps it apart from one that is still dying."""
-    return "pcv" + hashlib.sha256(f"{network}\0{container}\0{salt}".encode()).hexdigest()[:12]
+    return veth_prefix(run) + hashlib.sha256(f"{network}\0{container}\0{salt}".encode()).hexdigest()[:8]
 
 
 def mac_address(address: str, network: str) -> str:

@@ -76,6 +76,7 @@ class EndpointSpec:
     interface: str = ""
     priority: int = 0
     gw_priority: int = 0
+    routes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,18 +19,17 @@ from compose.engine.observe import facts, read_json
 from compose.engine.through import through
 from compose.errors import ComposeError
 from compose.model.places import Places
-from compose.model.project import Network as ModelNetwork
 from compose.model.project import Project
 from compose.model.service import Condition, Service
 from compose.plan import observed as label
-from compose.plan.fingerprint import network_hash, volume_hash
+from compose.plan.fingerprint import volume_hash
 from compose.plan.launch import ImageFacts, Launch
 from compose.plan.mounts import Ground
+from compose.plan.networks import network_spec
 from compose.plan.steps import Kind, Plan, Step, Wait
 from compose.plan.translate import Site, translate
 from netns.errors import PortBusy
 from netns.network.build import sweep
-from netns.spec import NetworkSpec, Pool
 from runtime import volume
 from runtime.container import Runtime
 from runtime.inside.remove import delete
@@ -383,41 +382,6 @@ def _port_path(launch: Launch, project: Project, published: int) -> str:
     return ""
 
 
-def network_spec(project: str, network: ModelNetwork) -> NetworkSpec:
-    """A network of the file in the words of ``netns``. Raises ComposeError for other drivers than bridge."""
-    if network.driver not in ("", "bridge", "default"):
-        raise ComposeError(
-            f"network '{network.key}': driver '{network.driver}' is not supported",
-            hint="use 'driver: bridge'",
-        )
-    options = network.driver_opts
-    mtu = options.get("com.docker.network.driver.mtu", "")
-    return NetworkSpec(
-        name=network.name,
-        project=project,
-        bridge=options.get("com.docker.network.bridge.name", ""),
-        pools=tuple(
-            Pool(
-                subnet=p.subnet,
-                ip_range=p.ip_range,
-                gateway=p.gateway,
-                reserved=tuple(p.aux_addresses.values()),
-            )
-            for p in network.ipam
-        ),
-        internal=network.internal,
-        ipv4=network.enable_ipv4,
-        ipv6=network.enable_ipv6,
-        mtu=int(mtu) if mtu else None,
-        icc=options.get("com.docker.network.bridge.enable_icc", "true") != "false",
-        masquerade=options.get("com.docker.network.bridge.enable_ip_masquerade", "true") != "false",
-        labels={
-            **network.labels,
-            label.PROJECT: project,
-            label.NETWORK: network.key,
-            label.CONFIG_HASH: network_hash(network),
-        },
-    )
 
 
 def _code(record: ExitRecord | None) -> str:

@@ -25,9 +25,10 @@ from compose.plan.values import hardware_address, signal_number
 from netns.spec import EndpointSpec, PortSpec
 from runtime.policy.health import HealthSpec
 from runtime.spec import ContainerSpec, Device, ExecSpec, Mount
-from schemas.frozen import dataclass, field
+from schemas.frozen import dataclass, field, replace
 
 DEFAULT_GRACE = 10.0
+FORWARDING = ("net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding", "net.ipv6.conf.all.forwarding")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +101,9 @@ def translate(project: Project, service: Service, number: int, image: ImageFacts
         spec=spec,
         service=service.name,
         number=number,
-        endpoints=endpoints(project, service, site.id, name) if spaces.network == "private" else (),
+        endpoints=endpoints(project, service, site.id, name, routes=_routes(spec))
+        if spaces.network == "private"
+        else (),
         ports=_ports(service) if spaces.network == "private" else (),
         health=health(service, image),
         restart=confine.restart_policy(service),
@@ -173,11 +176,19 @@ def health(service: Service, image: ImageFacts) -> HealthSpec | None:
     )
 
 
-def endpoints(project: Project, service: Service, id: str, name: str) -> tuple[EndpointSpec, ...]:
+def _routes(spec: ContainerSpec) -> bool:
+    """Whether the container may send packets of others: it can change addresses and routes, or forwards."""
+    forwards = (spec.sysctls.get(name) == "1" for name in FORWARDING)
+    return "NET_ADMIN" in spec.capabilities or any(forwards)
+
+
+def endpoints(
+    project: Project, service: Service, id: str, name: str, *, routes: bool = False
+) -> tuple[EndpointSpec, ...]:
     """One endpoint per network of the service, highest priority first."""
     linked = _link_aliases(project, service.name)
     found = [
-        _endpoint(project.networks[key].name, attachment, service, id, name, linked)
+        replace(_endpoint(project.networks[key].name, attachment, service, id, name, linked), routes=routes)
         for key, attachment in service.networks.items()
         if key in project.networks
     ]

@@ -7,8 +7,6 @@ Not here:  choosing (ipam), messages (netlink, nftables), names (dns).
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -19,12 +17,12 @@ from pathlib import Path
 from netns import ipam, naming
 from netns.errors import AddressTaken, NetworkFailure, NetworkInUse, NetworkNotFound
 from netns.leases import Lease, Leases
-from netns.links import Links, enable_forwarding, furnish
-from netns.nftables import ruleset
+from netns.links import Links, furnish
+from netns.network.publishing import Publishing
+from netns.network.safety import Safety
+from netns.nftables import guard, ruleset
 from netns.nftables.apply import Firewall
-from netns.ports.flows import forget_flows
-from netns.ports.forward import Forward, forward
-from netns.ports.reserve import Reservations, sweep_notes
+from netns.ports.reserve import sweep_notes
 from netns.spec import Endpoint, EndpointSpec, Network, NetworkSpec, PortSpec
 from schemas.frozen import dataclass, replace
 
@@ -48,9 +46,9 @@ class Networks:
         self.notices: list[str] = []
         self._run, self._project = run, project
         self._leases = Leases(run)
-        self._reservations = Reservations(run)
-        self._forwards: dict[str, list[Forward]] = {}
+        self._publishing = Publishing(run, lambda: self._kernel()[1])
         self._former: dict[tuple[str, str], Endpoint] = {}
+        self._safety = Safety(run)
         self._opened: tuple[Links, Firewall] | None = None
 
     # reading
@@ -110,7 +108,12 @@ class Networks:
                     firewall.remove([ruleset.remove_network(network)])
                     bridge = links.index(network.bridge)
                 self._leases.forget_network(name)
-            if bridge:  # by number: the name may be another's by now
+                last = not self._leases.networks()
+                if bridge and last:
+                    links.delete(bridge)
+                if network and last:
+                    self._safety.release(firewall, links)
+            if bridge and not last:  # by number: the name may be another's by now
                 links.delete(bridge)
 
     # containers
@@ -120,7 +123,7 @@ class Networks:
 
         Returns them with ``published`` filled in. Raises PortBusy naming the holder.
         """
-        return self._reservations.reserve(container, ports, project=self._project, name=name)
+        return self._publishing.reservations.reserve(container, ports, project=self._project, name=name)
 
     def connect(
         self, netns: Path, endpoints: Sequence[EndpointSpec], ports: Sequence[PortSpec] = ()
@@ -139,7 +142,7 @@ class Networks:
         with ExitStack() as undo, _kernel_says(f"container {name or container[:12]} cannot be connected"):
             if ports:
                 ports = self.reserve(container, ports, name=name)
-                undo.callback(self._reservations.release, container)
+                undo.callback(self._publishing.reservations.release, container)
             with self._leases.locked():
                 plugged = [self._lease(spec, n, ordered) for n, spec in enumerate(ordered)]
                 gateway = ipam.default_endpoint(plugged)
@@ -150,6 +153,9 @@ class Networks:
                 for lease in leases:
                     undo.callback(self._leases.forget, lease)
                     self._leases.write(lease)
+            guarded = [guard.Port(lease.link, *pair) for pair, lease in zip(plugged, leases, strict=True)]
+            undo.callback(self._dismiss, guarded)
+            self._admit(guarded)
             descriptor = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
             undo.callback(os.close, descriptor)
             for (network, endpoint), lease in zip(plugged, leases, strict=True):
@@ -158,7 +164,7 @@ class Networks:
             six = ipam.default_endpoint([pair for pair in plugged if pair[0].gateway6])
             furnish(netns, plugged, gateway[0].gateway4 if gateway else "", six[0].gateway6 if six else "")
             if ports:
-                undo.callback(self._unpublish, container, leases)
+                undo.callback(self._unpublish, leases)
                 self._publish(container, gateway, ports)
             undo.pop_all()
             os.close(descriptor)
@@ -170,13 +176,14 @@ class Networks:
         keep_ports: the ports stay reserved, for a container that is about to start again.
         """
         leases = self._leases.of_container(container)
-        self._unpublish(container, leases)
+        self._unpublish(leases)
+        self._dismiss(self._guarded(leases))
         for lease in leases:
             spec = lease.endpoint.spec
             self._former[spec.network, container] = lease.endpoint
             self._leases.forget(lease)
         if not keep_ports:
-            self._reservations.release(container)
+            self._publishing.reservations.release(container)
 
     def forget(self, container: str) -> None:
         """Disconnect for good: its former addresses are no longer kept for it."""
@@ -203,9 +210,11 @@ class Networks:
 
     def close(self) -> None:
         """Let go of sockets; what is connected stays connected."""
-        for container in list(self._forwards):
-            self._stop_forwards(container)
-        self._reservations.close()
+        self._publishing.close()
+        if self._safety.close():
+            with self._leases.locked(), closing(Firewall()) as firewall, closing(Links()) as links:
+                if not self._leases.networks():
+                    self._safety.release(firewall, links)
         if self._opened:
             for opened in self._opened:
                 opened.close()
@@ -283,11 +292,14 @@ class Networks:
         """Bring bridge, sysctls and rules into being; of a recorded network only what is missing."""
         links, firewall = self._kernel()
         missing = fresh or not firewall.has(ruleset.table_name(network))
+        forward = not network.spec.internal
+        said = self._safety.secure(
+            firewall, self._all_guarded, forward=forward, ipv6=bool(network.subnet6)
+        )  # before route_localnet, which make_bridge switches on
         if missing:
             firewall.commit(ruleset.network_rules(network))
-        links.make_bridge(network)
-        if not network.spec.internal:
-            self._notice(*enable_forwarding(ipv6=bool(network.subnet6)))
+        links.make_bridge(network, guard.GROUP)
+        self._notice(*said)
         if fresh:
             self._notice(*map(_dropping, firewall.dropping()))
         elif missing:
@@ -296,19 +308,27 @@ class Networks:
     def _lead_again(self, network: Network) -> None:
         """Published ports of a table that somebody flushed."""
         for lease in self._leases.of_network(network.spec.name):
-            self._lead(network, lease.endpoint, ruleset.led_by_kernel(lease.ports, lease.endpoint))
+            self._publishing.lead(network, lease.endpoint, lease.ports)
 
-    def _lead(self, network: Network, endpoint: Endpoint, ports: Sequence[PortSpec]) -> None:
-        """Let the kernel lead ``ports`` to an endpoint; one that a dead container left is replaced."""
+    def _all_guarded(self) -> list[guard.Port]:
+        return [port for n in self.all() for port in self._guarded(self._leases.of_network(n.spec.name))]
+
+    def _guarded(self, leases: Sequence[Lease]) -> list[guard.Port]:
+        """What the ports of endpoints are allowed to send."""
+        pairs = ((self._leases.network(lease.endpoint.spec.network), lease) for lease in leases)
+        return [guard.Port(lease.link, network, lease.endpoint) for network, lease in pairs if network]
+
+    def _admit(self, ports: Sequence[guard.Port]) -> None:
         _, firewall = self._kernel()
-        adding = [ruleset.add_port(network, port, endpoint.ipv4) for port in ports]
         try:
-            firewall.commit(adding)
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.EBUSY):
-                raise
-            firewall.remove([ruleset.remove_port(network, port) for port in ports])
-            firewall.commit(adding)
+            firewall.commit(guard.admit(self._safety.tag, ports))
+        except FileNotFoundError:  # somebody flushed the table
+            self._safety.secure_ports(firewall, self._all_guarded)
+            firewall.commit(guard.admit(self._safety.tag, ports))
+
+    def _dismiss(self, ports: Sequence[guard.Port]) -> None:
+        if ports:
+            self._kernel()[1].remove(guard.dismiss(self._safety.tag, ports))
 
     def _erase(self, network: Network) -> None:
         links, firewall = self._kernel()
@@ -349,7 +369,7 @@ class Networks:
 
     def _leased(self, network: Network, endpoint: Endpoint) -> Lease:
         spec = endpoint.spec
-        link = naming.veth_name(spec.network, spec.container, os.urandom(4).hex())
+        link = naming.veth_name(str(self._run.absolute()), spec.network, spec.container, os.urandom(4).hex())
         return Lease(endpoint=endpoint, project=self._project or network.spec.project, link=link)
 
     def _publish(
@@ -360,38 +380,13 @@ class Networks:
                 f"container {container[:12]} is on internal networks only: its ports stay unpublished"
             )
             return
-        network, endpoint = gateway
-        chosen = ruleset.led_by_kernel(ports, endpoint)
-        self._lead(network, endpoint, chosen)
-        forget_flows(chosen)
-        self._start_forwards(container, endpoint)
+        self._publishing.publish(*gateway, ports)
 
-    def _start_forwards(self, container: str, endpoint: Endpoint) -> None:
-        """IPv6 of the host, and IPv4 towards a container without it; needs a running loop."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        self._stop_forwards(container)
-        running = self._forwards.setdefault(container, [])
-        address = endpoint.ipv4 or endpoint.ipv6
-        for held in self._reservations.of(container):
-            for used in (held.six, None if endpoint.ipv4 else held.four):
-                if used is not None:
-                    running.append(forward(loop, used, address, held.port.target))
-
-    def _stop_forwards(self, container: str) -> None:
-        for running in self._forwards.pop(container, []):
-            running.stop()
-
-    def _unpublish(self, container: str, leases: Sequence[Lease]) -> None:
-        self._stop_forwards(container)
+    def _unpublish(self, leases: Sequence[Lease]) -> None:
         for lease in leases:
             network = self._leases.network(lease.endpoint.spec.network)
             if network and lease.ports:
-                chosen = ruleset.led_by_kernel(lease.ports, lease.endpoint)
-                self._kernel()[1].remove([ruleset.remove_port(network, port) for port in chosen])
-                forget_flows(chosen)
+                self._publishing.withdraw(network, lease)
 
     def _take_over(self, container: str, lease: Lease) -> None:
         spec = lease.endpoint.spec

@@ -37,30 +37,46 @@ class Firewall:
         raise OSError(errno.EINTR, "nf_tables: other programs change the rules without a pause")
 
     def remove(self, messages: Sequence[Message]) -> None:
-        """Apply each on its own, forgiving what is not there any more."""
+        """Apply all, forgiving what is not there any more: then each on its own."""
+        try:
+            return self.commit(messages)
+        except FileNotFoundError:
+            if len(messages) == 1:
+                return
         for message in messages:
             try:
                 self.commit([message])
             except FileNotFoundError:
                 continue
 
-    def has(self, table: str) -> bool:
-        return self._socket.get(nft.message(nft.GETTABLE, text(1, table))) is not None
+    def has(self, table: str, family: int = nft.INET) -> bool:
+        return self._socket.get(nft.message(nft.GETTABLE, text(1, table), family=family)) is not None
 
-    def tables(self) -> list[str]:
-        """The names of all tables of the inet family."""
-        found = self._socket.dump(nft.message(nft.GETTABLE))
+    def tables(self, family: int = nft.INET) -> list[str]:
+        """The names of all tables of a family."""
+        found = self._socket.dump(nft.message(nft.GETTABLE, family=family))
         return [attributes(body[4:])[1].rstrip(b"\0").decode() for body in found]
+
+    def others_forward(self) -> bool:
+        """Somebody else has a chain at the forward hook: this machine leads packets for him too."""
+        chains = (attributes(body[4:]) for body in self._socket.dump(nft.message(nft.GETCHAIN, family=0)))
+        hooked = (chain for chain in chains if _hook(chain) == nft.FORWARD)
+        return any(not chain[1].startswith(b"pycompose_") for chain in hooked)
 
     def dropping(self) -> list[str]:
         """Tables of others whose base chain at the forward hook drops by policy (as docker's does)."""
         found = []
         for body in self._socket.dump(nft.message(nft.GETCHAIN, family=0)):
             chain = attributes(body[4:])
-            hook = attributes(chain.get(4, b""))
-            if not hook or struct.unpack(">I", hook[1])[0] != nft.FORWARD:
+            if _hook(chain) != nft.FORWARD:
                 continue
             table = chain[1].rstrip(b"\0").decode()
             if struct.unpack(">I", chain.get(5, b"\0\0\0\1"))[0] == nft.DROP:
                 found.append(table)
         return found
+
+
+def _hook(chain: dict[int, bytes]) -> int:
+    """The hook number of a base chain, -1 of any other."""
+    hook = attributes(chain.get(4, b""))
+    return int(struct.unpack(">I", hook[1])[0]) if hook else -1

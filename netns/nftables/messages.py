@@ -14,21 +14,31 @@ from collections.abc import Sequence
 
 from netns.netlink import Flag, Message, attr, nest, text
 
-INET, IPV4, IPV6 = 1, 2, 10
-PREROUTING, FORWARD, OUTPUT, POSTROUTING = 0, 2, 3, 4
-DROP, ACCEPT = 0, 1
-META_IIFNAME, META_OIFNAME, META_NFPROTO, META_L4PROTO = 6, 7, 15, 16
+INET, IPV4, BRIDGE, IPV6 = 1, 2, 7, 10
+PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = 0, 1, 2, 3, 4
+DROP, ACCEPT, GOTO = 0, 1, -4
+META_PROTOCOL, META_IIFNAME, META_OIFNAME, META_NFPROTO, META_L4PROTO = 1, 6, 7, 15, 16
+META_IIFGROUP, META_OIFGROUP, META_IIFKIND, META_OIFKIND = 21, 22, 26, 27
+OWNER, PERSIST = 2, 4  # NFT_TABLE_F_*: since Linux 5.12 and 6.9
 CT_STATE, CT_STATUS = 0, 2
 ESTABLISHED, RELATED, DNATTED = 2, 4, 0x20  # NF_CT_STATE_BIT values; IPS_DST_NAT
-NETWORK, TRANSPORT = 1, 2
+LINK, NETWORK, TRANSPORT = 0, 1, 2
 EQUAL, UNEQUAL = 0, 1
 RTN_LOCAL = 2
-IPV4_ADDRESS, PROTOCOL, SERVICE = 7, 12, 13  # data types as nft(8) prints them
+IPV4_ADDRESS, IPV6_ADDRESS, LINK_ADDRESS, PROTOCOL, SERVICE, LINK_NAME = (
+    7,
+    8,
+    9,
+    12,
+    13,
+    41,
+)  # as nft(8) prints
+_SIZES = {IPV6_ADDRESS: 16, LINK_ADDRESS: 8, LINK_NAME: 16}  # bytes in a register; 4 for all others
 TYPE_BITS = 6
 WORD = 8  # NFT_REG32_00; WORD + n is the n-th register of four bytes
 MAP = 8  # NFT_SET_MAP
 _NFTABLES = 10
-_NEWTABLE, GETTABLE, _DELTABLE, _NEWCHAIN, GETCHAIN, _NEWRULE = 0, 1, 2, 3, 4, 6
+_NEWTABLE, GETTABLE, _DELTABLE, _NEWCHAIN, GETCHAIN, _NEWRULE, GETRULE, _DELRULE = 0, 1, 2, 3, 4, 6, 7, 8
 _NEWSET, _NEWSETELEM, GETSETELEM, _DELSETELEM = 9, 12, 13, 14
 
 
@@ -52,42 +62,74 @@ def number(kind: int, value: int) -> bytes:
     return attr(kind, struct.pack(">I", value & 0xFFFFFFFF))
 
 
-def table(name: str, *, exclusive: bool = False) -> Message:
-    """A table; ``exclusive`` refuses (EEXIST) when it is there already."""
-    flags = Flag.CREATE | Flag.EXCL if exclusive else Flag.CREATE
-    return message(_NEWTABLE, text(1, name), flags=flags, about=f"add table {name}")
+def table(name: str, *, exclusive: bool = False, family: int = INET, flags: int = 0) -> Message:
+    """A table; ``exclusive`` refuses (EEXIST) when it is there already. flags: OWNER, PERSIST."""
+    create = Flag.CREATE | Flag.EXCL if exclusive else Flag.CREATE
+    parts = (text(1, name), *((number(2, flags),) if flags else ()))
+    return message(_NEWTABLE, *parts, family=family, flags=create, about=f"add table {name}")
 
 
-def delete_table(name: str) -> Message:
-    return message(_DELTABLE, text(1, name), about=f"delete table {name}")
+def delete_table(name: str, *, family: int = INET) -> Message:
+    return message(_DELTABLE, text(1, name), family=family, about=f"delete table {name}")
 
 
-def chain(table: str, name: str, kind: str, hook: int, priority: int) -> Message:
+def chain(table: str, name: str, kind: str, hook: int, priority: int, *, family: int = INET) -> Message:
     """A base chain with policy accept; ``kind`` is "filter" or "nat"."""
     place = nest(4, number(1, hook), number(2, priority))
     parts = (text(1, table), text(3, name), place, number(5, ACCEPT), text(7, kind))
-    return message(_NEWCHAIN, *parts, flags=Flag.CREATE, about=f"add chain {table} {name}")
+    return message(_NEWCHAIN, *parts, family=family, flags=Flag.CREATE, about=f"add chain {table} {name}")
 
 
-def rule(table: str, chain: str, *expressions: bytes) -> Message:
+def plain_chain(table: str, name: str, *, family: int = INET) -> Message:
+    """A chain at no hook, to go to."""
+    parts = (text(1, table), text(3, name))
+    return message(_NEWCHAIN, *parts, family=family, flags=Flag.CREATE, about=f"add chain {table} {name}")
+
+
+def rule(table: str, chain: str, *expressions: bytes, family: int = INET) -> Message:
     """Append one rule: expressions run left to right, the first that does not match ends it."""
     parts = (text(1, table), text(2, chain), nest(4, *expressions))
-    return message(_NEWRULE, *parts, flags=Flag.CREATE | Flag.APPEND, about=f"add rule to {table} {chain}")
+    flags, about = Flag.CREATE | Flag.APPEND, f"add rule to {table} {chain}"
+    return message(_NEWRULE, *parts, family=family, flags=flags, about=about)
+
+
+def first_rule(table: str, chain: str, comment: str, *expressions: bytes, family: int) -> Message:
+    """Insert a rule at the head of a chain, with a comment as nft(8) and iptables(8) show it."""
+    note = comment.encode() + b"\0"
+    parts = (text(1, table), text(2, chain), nest(4, *expressions), attr(7, bytes([0, len(note)]) + note))
+    return message(_NEWRULE, *parts, family=family, flags=Flag.CREATE, about=f"add rule to {table} {chain}")
+
+
+def delete_rule(table: str, chain: str, handle: int, *, family: int) -> Message:
+    parts = (text(1, table), text(2, chain), attr(3, struct.pack(">Q", handle)))
+    return message(_DELRULE, *parts, family=family, about=f"delete rule of {table} {chain}")
 
 
 def mapping(table: str, name: str, key: Sequence[int], data: Sequence[int], identity: int) -> Message:
-    """A map from one concatenation of types to another; every part takes four bytes."""
+    """A map from one concatenation of types to another."""
     parts = (
         text(1, table),
         text(2, name),
         number(3, MAP),
         number(4, concatenation(key)),
-        number(5, 4 * len(key)),
+        number(5, size_of(key)),
         number(6, concatenation(data)),
-        number(7, 4 * len(data)),
+        number(7, size_of(data)),
         number(10, identity),
     )
     return message(_NEWSET, *parts, flags=Flag.CREATE, about=f"add map {table} {name}")
+
+
+def members(table: str, name: str, key: Sequence[int], identity: int, *, family: int) -> Message:
+    """A set of a concatenation of types."""
+    head = (text(1, table), text(2, name), number(3, 0))
+    parts = (*head, number(4, concatenation(key)), number(5, size_of(key)), number(10, identity))
+    return message(_NEWSET, *parts, family=family, flags=Flag.CREATE, about=f"add set {table} {name}")
+
+
+def size_of(types: Sequence[int]) -> int:
+    """Bytes of ``a . b . c`` in registers."""
+    return sum(_SIZES.get(kind, 4) for kind in types)
 
 
 def concatenation(types: Sequence[int]) -> int:
@@ -104,9 +146,15 @@ def add_element(table: str, name: str, key: bytes, data: bytes) -> Message:
     return message(_NEWSETELEM, *parts, flags=Flag.CREATE, about=f"add element to {table} {name}")
 
 
-def delete_element(table: str, name: str, key: bytes) -> Message:
-    parts = (text(1, table), text(2, name), nest(3, nest(1, nest(1, attr(1, key)))))
-    return message(_DELSETELEM, *parts, about=f"delete element of {table} {name}")
+def delete_element(table: str, name: str, *keys: bytes, family: int = INET) -> Message:
+    parts = (text(1, table), text(2, name), nest(3, *(nest(1, nest(1, attr(1, key))) for key in keys)))
+    return message(_DELSETELEM, *parts, family=family, about=f"delete element of {table} {name}")
+
+
+def add_members(table: str, name: str, *keys: bytes, family: int) -> Message:
+    """Elements of a set; those that it has already are forgiven."""
+    parts = (text(1, table), text(2, name), nest(3, *(nest(1, nest(1, attr(1, key))) for key in keys)))
+    return message(_NEWSETELEM, *parts, family=family, flags=Flag.CREATE, about=f"add to set {table} {name}")
 
 
 def expression(name: str, *parts: bytes) -> bytes:
@@ -150,19 +198,27 @@ def lookup(name: str, identity: int, source: int, target: int) -> bytes:
     return expression("lookup", text(1, name), number(2, source), number(3, target), number(4, identity))
 
 
+def among(name: str, identity: int, source: int = 1, *, inverted: bool = False) -> bytes:
+    """The key in ``source`` is a member of a set, or is not."""
+    flags = (number(5, 1),) if inverted else ()
+    return expression("lookup", text(1, name), number(2, source), number(4, identity), *flags)
+
+
 def destination_type() -> bytes:
     """``fib daddr type`` into register 1."""
     return expression("fib", number(1, 1), number(2, 3), number(3, 2))
 
 
-def dnat(address: int, port: int) -> bytes:
-    """Rewrite the destination (IPv4) to what the two registers hold."""
-    return expression("nat", number(1, 1), number(2, IPV4), number(3, address), number(5, port), number(7, 2))
+def dnat(address: int, port: int, family: int = IPV4) -> bytes:
+    """Rewrite the destination to what the two registers hold."""
+    flags = number(7, 2)  # NF_NAT_RANGE_PROTO_SPECIFIED
+    return expression("nat", number(1, 1), number(2, family), number(3, address), number(5, port), flags)
 
 
 def masquerade() -> bytes:
     return expression("masq")
 
 
-def verdict(code: int) -> bytes:
-    return expression("immediate", number(1, 0), nest(2, nest(2, number(1, code))))
+def verdict(code: int, chain: str = "") -> bytes:
+    target = (text(2, chain),) if chain else ()
+    return expression("immediate", number(1, 0), nest(2, nest(2, number(1, code), *target)))

@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from netns.errors import NetworkFailure, PortBusy
+from netns.nftables.ruleset import families
 from netns.ports.holder import Holder, describe, find_holder, only_remains, read_note, write_note
 from netns.spec import PortSpec
 from schemas.frozen import dataclass, replace
@@ -170,13 +171,6 @@ def _refused(error: OSError, address: tuple[str, int], port: PortSpec) -> Networ
             hint="'ip address' lists the addresses of the host",
         )
     return NetworkFailure(f"port {port.published}/{port.protocol} cannot be published: {error.strerror}")
-
-
-def families(host_ip: str) -> tuple[bool, bool]:
-    """Which of IPv4 and IPv6 a host_ip asks for; "" asks for both."""
-    if not host_ip:
-        return True, True
-    return ":" not in host_ip, ":" in host_ip
 
 
 def fits(wanted: PortSpec, held: PortSpec) -> bool:

@@ -20,8 +20,8 @@ def test_link_names_fit_into_fifteen_bytes_and_differ() -> None:
     names = {
         naming.bridge_name("/run/x", "a"),
         naming.bridge_name("/run/x", "b"),
-        naming.veth_name("a", "c", "1"),
-        naming.veth_name("a", "c", "2"),
+        naming.veth_name("/run", "a", "c", "1"),
+        naming.veth_name("/run", "a", "c", "2"),
     }
     assert len(names) == 4
     assert all(len(name) == 15 for name in names)

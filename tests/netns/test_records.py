@@ -54,8 +54,11 @@ def test_a_network_has_a_table_of_its_own() -> None:
 
 
 def test_ports_on_one_address_live_in_a_map_of_their_own() -> None:
-    anywhere = ruleset.add_port(NETWORK, PortSpec(target=80, published=8080), "10.0.0.2")
-    at = ruleset.add_port(NETWORK, PortSpec(target=80, published=8080, host_ip="127.0.0.1"), "10.0.0.2")
+    web = Endpoint(spec=EndpointSpec(network="n", container="c"), ipv4="10.0.0.2", ipv6="fd00::2")
+    anywhere, six = ruleset.add_port(NETWORK, PortSpec(target=80, published=8080), web)
+    (at,) = ruleset.add_port(NETWORK, PortSpec(target=80, published=8080, host_ip="127.0.0.1"), web)
+    assert six.about == "add element to pycompose_br_x_1 ports6"
+    assert ruleset.add_port(NETWORK, PortSpec(target=80, published=8080, host_ip="::1"), web) == []
     assert anywhere.about == "add element to pycompose_br_x_1 ports"
     assert at.about == "add element to pycompose_br_x_1 ports_at"
     assert b"\x7f\0\0\1\6\0\0\0\x1f\x90\0\0" in at.body

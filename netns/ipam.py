@@ -124,6 +124,11 @@ def clash(wanted: Subnet, taken: Iterable[tuple[Subnet, str]]) -> str:
     return ""
 
 
+def covers(route: Subnet, subnet: Subnet) -> bool:
+    """A route takes packets away that are for ``subnet``: it is as specific or more, and overlaps."""
+    return route.version == subnet.version and route.prefixlen >= subnet.prefixlen and route.overlaps(subnet)
+
+
 def pool_of(spec: NetworkSpec, version: int) -> Pool | None:
     """The first pool of a family that names a subnet."""
     for pool in spec.pools:

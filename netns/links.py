@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
-from socket import if_nametoindex
+from socket import if_indextoname, if_nametoindex
 
 from netns.ipam import Subnet
 from netns.netlink import ROUTE, Flag, Message, Socket, attr, attributes, inside, nest, text, u32
@@ -99,7 +99,8 @@ class Links:
         if not self.index(name):
             create = _link(text(_IFNAME, name), u32(_MTU, network.mtu), nest(_LINKINFO, text(1, "bridge")))
             self._socket.request([Message(_NEWLINK, create, Flag.CREATE | Flag.EXCL, f"add bridge {name}")])
-        for switch in ("accept_ra", "accept_redirects", "autoconf"):  # a container is no router of the host
+        # a container is no router of the host; the link-local address serves at once, without a probe
+        for switch in ("accept_ra", "accept_redirects", "autoconf", "accept_dad"):
             _write(f"ipv6/conf/{name}/{switch}", "0")
         _write(f"ipv4/conf/{name}/accept_redirects", "0")
         _write(f"ipv6/conf/{name}/disable_ipv6", "0" if network.subnet6 else "1")
@@ -109,6 +110,25 @@ class Links:
         up = Message(_NEWLINK, _link(*parts, index=index, up=True), about=f"set {name} up")
         self._socket.request([*messages, up])
         _write(f"ipv4/conf/{name}/route_localnet", "1")
+
+    def master(self, index: int) -> int:
+        """The number of the bridge that a link is a port of, 0 for none."""
+        body = self._socket.get(Message(_GETLINK, _link(index=index), about=f"find link {index}"))
+        return struct.unpack("=I", attributes(body[16:]).get(_MASTER, bytes(4)))[0] if body else 0
+
+    def enslave(self, network: Network, link: str, *, hairpin: bool) -> None:
+        """Make an existing link a port of the bridge again, as ``plug`` does."""
+        master = u32(_MASTER, self.index(network.bridge))
+        parts = _link(master, index=self.index(link), up=True)
+        messages = [Message(_NEWLINK, parts, about=f"plug {link} into {network.bridge}")]
+        self._socket.request(messages + _port_options(network, link, hairpin=hairpin))
+
+    def name(self, index: int) -> str:
+        """The name of a link by its number; "" when it is gone."""
+        try:
+            return if_indextoname(index)
+        except OSError:
+            return ""
 
     def plug(self, network: Network, endpoint: Endpoint, link: str, netns: int, *, hairpin: bool) -> None:
         """Create a veth pair: ``link`` on the bridge, up; the other end in the namespace. One round trip."""
@@ -122,14 +142,7 @@ class Links:
         parts = (text(_IFNAME, link), u32(_MTU, network.mtu), u32(_MASTER, self.index(network.bridge)), info)
         about = f"plug {endpoint.interface} into {network.bridge}"
         messages = [Message(_NEWLINK, _link(*parts, up=True), Flag.CREATE | Flag.EXCL, about)]
-        options = b""
-        if hairpin:
-            options += attr(_PORT_HAIRPIN, b"\1")
-        if not network.spec.icc:
-            options += attr(_PORT_ISOLATED, b"\1")
-        if options:
-            port = _link(text(_IFNAME, link), attr(_LINKINFO | 0x8000, text(4, "bridge") + nest(5, options)))
-            messages.append(Message(_NEWLINK, port, about=f"set bridge port {link}"))
+        messages += _port_options(network, link, hairpin=hairpin)
         self._socket.request(messages)
 
     def routes(self) -> Iterator[tuple[Subnet, int]]:
@@ -147,6 +160,16 @@ class Links:
         return min(map(self.mtu, devices), default=1500)
 
 
+def _port_options(network: Network, link: str, *, hairpin: bool) -> list[Message]:
+    options = attr(_PORT_HAIRPIN, b"\1") if hairpin else b""
+    if not network.spec.icc:
+        options += attr(_PORT_ISOLATED, b"\1")
+    if not options:
+        return []
+    port = _link(text(_IFNAME, link), attr(_LINKINFO | 0x8000, text(4, "bridge") + nest(5, options)))
+    return [Message(_NEWLINK, port, about=f"set bridge port {link}")]
+
+
 def furnish(netns: Path, plugged: Sequence[tuple[Network, Endpoint]], gateway4: str, gateway6: str) -> None:
     """Set up the inside of a namespace: loopback, addresses, links up, default routes; two round trips.
 
@@ -157,8 +180,8 @@ def furnish(netns: Path, plugged: Sequence[tuple[Network, Endpoint]], gateway4: 
         messages, routes = [lo], []
         for network, endpoint in plugged:
             index = if_nametoindex(endpoint.interface)  # an ioctl, which does not wait for the kernel's RTNL
-            if endpoint.ipv6:  # guard knows the link-local address by the MAC
-                _write(f"ipv6/conf/{endpoint.interface}/addr_gen_mode", "0")
+            for switch in ("addr_gen_mode", "accept_dad") if endpoint.ipv6 else ():
+                _write(f"ipv6/conf/{endpoint.interface}/{switch}", "0")  # guard knows fe80::... by the MAC
             _write(f"ipv6/conf/{endpoint.interface}/disable_ipv6", "0" if endpoint.ipv6 else "1")
             messages += [_new_address(index, text) for text in _own_cidrs(network, endpoint)]
             messages.append(Message(_NEWLINK, _link(index=index, up=True), about="set link up"))

@@ -22,6 +22,7 @@ from pathlib import Path
 from schemas.frozen import dataclass
 
 ROUTE, NETFILTER = 0, 12
+_ADD_MEMBERSHIP = 1
 CLONE_NEWNET = 0x40000000
 _HEADER = struct.Struct("=IHHII")
 _ERROR, _DONE = 2, 3
@@ -204,6 +205,40 @@ class Socket:
                     waiting.clear()
         if failed:
             raise failed
+
+
+class Events:
+    """A socket that hears of changes made by anybody; ``fileno`` is readable then."""
+
+    def __init__(self, family: int, groups: Sequence[int]) -> None:
+        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        self._socket = socket.socket(socket.AF_NETLINK, kind, family)
+        self._socket.bind((0, 0))
+        for group in groups:
+            self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def kinds(self) -> set[int]:
+        """The kinds of messages that wait; -1 is among them when some were lost."""
+        found: set[int] = set()
+        while True:
+            try:
+                data = self._socket.recv(1 << 16)
+            except BlockingIOError:
+                return found
+            except OSError:  # ENOBUFS: more came than the socket holds
+                found.add(-1)
+                continue
+            at = 0
+            while at + 16 <= len(data):
+                size, kind = _HEADER.unpack_from(data, at)[:2]
+                found.add(kind)
+                at += max(16, (size + 3) & ~3)
 
 
 def _pack(message: Message, number: int, flags: Flag) -> bytes:

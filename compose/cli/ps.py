@@ -57,7 +57,17 @@ def run(
         and (orphans or c.service in identity.services)
     ]
     report.put(_output(shown, format, quiet=quiet, names=names, whole=no_trunc))
+    _tell_troubles(scope, identity.name)
     return 0
+
+
+def _tell_troubles(scope: Scope, project: str) -> None:
+    """What cuts the project's networks off, as its supervisor noticed."""
+    from compose.cli.report import warn
+    from compose.engine.observe import read_json
+
+    for text in read_json(scope.places.project_run(project) / "troubles.json").get("troubles", ()):
+        warn(str(text))
 
 
 def _states(filter: str, status: Texts) -> Texts:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from compose.engine.events import Emit, notice
+from compose.engine.events import Emit, notice, warning
 from compose.plan.launch import Launch
 from netns import naming
 from netns.dns.server import Server
-from netns.network import RESOLV_CONF, Networks
+from netns.network import RESOLV_CONF, Networks, Watch
 from netns.spec import Endpoint, PortSpec
+from runtime.state import write_json
 
 
 class Attachments:
@@ -28,6 +30,11 @@ class Attachments:
         self.server = Server(loop, self.networks)
         self.emit = emit
         self._told = 0
+        self._loop = loop
+        self._record = run / project / "troubles.json"
+        self._plugged: dict[str, Path] = {}  # namespaces by container id
+        self._watch: Watch | None = None
+        self._troubles: list[str] = []
 
     def reserve(self, launch: Launch) -> None:
         """Hold the published ports before anything starts. Raises PortBusy naming the holder."""
@@ -45,6 +52,7 @@ class Attachments:
             connection = self.networks.connect(namespace, launch.endpoints, launch.ports)
             endpoints, ports = connection.endpoints, connection.ports
             self.tell()
+            self._look_after(launch.spec.id, namespace)
             self._answer_names(launch, namespace, endpoints)
         if launch.spec.etc:
             self._write_etc(launch, endpoints)
@@ -62,6 +70,7 @@ class Attachments:
         connection = self.networks.adopt(launch.spec.id) if launch.endpoints else None
         self.tell()
         if connection is not None:
+            self._look_after(launch.spec.id, namespace)
             self._answer_names(launch, namespace, connection.endpoints, held)
         else:
             for number in held:
@@ -73,6 +82,7 @@ class Attachments:
         for_good: its former addresses are not kept for a next start either.
         """
         self.server.detach(launch.spec.id)
+        self._plugged.pop(launch.spec.id, None)
         if for_good:
             self.networks.forget(launch.spec.id)
         elif launch.endpoints:
@@ -84,8 +94,27 @@ class Attachments:
             self.emit(notice(text))
         self._told = len(self.networks.notices)
 
+    def look(self) -> None:
+        """Mend what others took away, and tell what cuts containers off; ``ps`` reads it from a file."""
+        for text in self.networks.mender.mend(self._plugged):
+            self.emit(warning(text))
+        troubles = self.networks.mender.troubles(self._plugged)
+        for text in troubles:
+            self.emit(warning(text))
+        if troubles != self._troubles:
+            self._troubles = troubles
+            with suppress(OSError):  # a full disk; the project is about to go
+                write_json(self._record, {"troubles": troubles})
+
+    def _look_after(self, container: str, namespace: Path) -> None:
+        self._plugged[container] = namespace
+        if self._watch is None:
+            self._watch = Watch(self._loop, self.look)
+
     def close(self) -> None:
         """Let go of sockets; what is connected stays connected."""
+        if self._watch is not None:
+            self._watch.close()
         self.server.close()
         self.networks.close()
 

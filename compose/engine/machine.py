@@ -28,7 +28,7 @@ from compose.plan.mounts import Ground
 from compose.plan.networks import network_spec
 from compose.plan.steps import Kind, Plan, Step, Wait
 from compose.plan.translate import Site, translate
-from netns.errors import PortBusy
+from netns.errors import AddressTaken, PortBusy
 from netns.network.build import sweep
 from runtime import volume
 from runtime.container import Runtime
@@ -154,7 +154,14 @@ class ProjectMachine:
         """Make a network of the project."""
         assert self.project is not None
         network = next(n for n in self.project.networks.values() if n.name == name)
-        self.attachments.networks.create(network_spec(self.project.name, network))
+        spec = network_spec(self.project.name, network)
+        try:
+            self.attachments.networks.create(spec)
+        except AddressTaken as error:
+            place = ".ipam.config[0].subnet" if spec.pools else ""
+            raise ComposeError(
+                error.message, hint=error.hint, path=f"networks.{network.key}{place}"
+            ) from error
         self.attachments.tell()
 
     async def remove_network(self, name: str) -> None:

@@ -111,6 +111,8 @@ async def up(call: Call) -> dict[str, Any]:
             await execute(plan, call.machine, call.emit, parallel=int(call.arguments.get("parallel") or 0))
         finally:
             call.machine.release()
+        if plan.kept:
+            call.machine.attachments.look()
         if call.arguments.get("wait"):
             await _wait_all(call, tuple(order))
         return {"changed": len(plan.steps), "kept": list(plan.kept), "orphans": list(plan.orphans)}

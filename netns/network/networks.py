@@ -8,6 +8,7 @@ Not here:  choosing (ipam), messages (netlink, nftables), names (dns).
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import lru_cache
@@ -18,6 +19,8 @@ from netns import ipam, naming
 from netns.errors import AddressTaken, NetworkFailure, NetworkInUse, NetworkNotFound
 from netns.leases import Lease, Leases
 from netns.links import Links, furnish
+from netns.network import foreign
+from netns.network.mending import Mender, closed_by
 from netns.network.publishing import Publishing
 from netns.network.safety import Safety
 from netns.nftables import guard, ruleset
@@ -28,6 +31,7 @@ from schemas.frozen import dataclass, replace
 
 _parsed = lru_cache(4096)(ip_address)
 RESOLV_CONF = Path("/etc/resolv.conf")
+TRIES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,7 @@ class Networks:
         self._former: dict[tuple[str, str], Endpoint] = {}
         self._safety = Safety(run)
         self._opened: tuple[Links, Firewall] | None = None
+        self.mender = Mender(self._leases, self._safety, self._publishing, self._kernel, self.create)
 
     # reading
 
@@ -138,6 +143,9 @@ class Networks:
         links, _ = self._kernel()
         ordered = sorted(endpoints, key=lambda e: -e.priority)
         container, name = ordered[0].container, ordered[0].container_name
+        for spec in ordered:  # whatever somebody else took away
+            if self.mender.missing(network := self._network(spec.network)):
+                self.create(network.spec)
         self.disconnect(container, keep_ports=True)  # what a crash left of it
         with ExitStack() as undo, _kernel_says(f"container {name or container[:12]} cannot be connected"):
             if ports:
@@ -247,7 +255,9 @@ class Networks:
         own = links.index(bridge)
         routes = list(links.routes())
         named = [(s, f"network '{n.spec.name}'{_of(n)}") for n in self.all() for s in ipam.subnets_of(n)]
-        hosts = [(route, "a route of the host") for route, link in routes if not own or link != own]
+        hosts = [
+            (s, f"a route of the host by {links.name(n) or '?'}") for s, n in routes if not own or n != own
+        ]
         servers = [ipam.parse_subnet(s.split("%")[0]) for s in naming.nameservers(_host_resolv_conf())]
         taken = [subnet for subnet, _ in named + hosts] + servers
         four, gateway4 = "", ""
@@ -300,8 +310,9 @@ class Networks:
             firewall.commit(ruleset.network_rules(network))
         links.make_bridge(network, guard.GROUP)
         self._notice(*said)
+        closed = foreign.enter(firewall, self._safety.tag, network.bridge)
         if fresh:
-            self._notice(*map(_dropping, firewall.dropping()))
+            self._notice(*map(closed_by, closed))
         elif missing:
             self._lead_again(network)
 
@@ -390,10 +401,14 @@ class Networks:
 
     def _take_over(self, container: str, lease: Lease) -> None:
         spec = lease.endpoint.spec
-        try:
-            self.reserve(container, lease.ports, name=spec.container_name)
-        except NetworkFailure as error:
-            self._notice(f"{error.message}; it is still led to container {_title(lease)}")
+        for left in range(TRIES, -1, -1):  # the forwarder of a dead supervisor closes its sockets in a moment
+            try:
+                self.reserve(container, lease.ports, name=spec.container_name)
+                break
+            except NetworkFailure as error:
+                if not left:
+                    self._notice(f"{error.message}; it is still led to container {_title(lease)}")
+                time.sleep(0.01)
         self._publish(container, (self._network(spec.network), lease.endpoint), lease.ports)
 
     def _notice(self, *sentences: str) -> None:
@@ -415,13 +430,6 @@ def _of(network: Network) -> str:
 def _title(lease: Lease) -> str:
     name = lease.endpoint.spec.container_name or lease.endpoint.spec.container[:12]
     return f"'{name}'" + (f" of project '{lease.project}'" if lease.project else "")
-
-
-def _dropping(table: str) -> str:
-    return (
-        f"table '{table}' of another firewall drops forwarded packets by policy: "
-        "allow the bridges pc-* there if containers cannot reach the network"
-    )
 
 
 def _host_resolv_conf() -> str:

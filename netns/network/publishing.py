@@ -17,7 +17,7 @@ from netns.netlink import Message
 from netns.nftables import ruleset
 from netns.nftables.apply import Firewall
 from netns.ports.flows import forget_flows
-from netns.ports.forward import Forward, forward
+from netns.ports.forward import Forwards
 from netns.ports.reserve import Reservations
 from netns.spec import Endpoint, Network, PortSpec
 
@@ -28,7 +28,8 @@ class Publishing:
     def __init__(self, run: Path, firewall: Callable[[], Firewall]) -> None:
         self.reservations = Reservations(run)
         self._firewall = firewall
-        self._forwards: dict[str, list[Forward]] = {}
+        self._forwards: Forwards | None = None
+        self._running: dict[str, list[int]] = {}
 
     def publish(self, network: Network, endpoint: Endpoint, ports: Sequence[PortSpec]) -> None:
         """Lead ``ports``, which are reserved, to ``endpoint``; the forwards need a running loop."""
@@ -55,29 +56,35 @@ class Publishing:
 
     def stop(self, container: str) -> None:
         """End the forwards of ``container``."""
-        for running in self._forwards.pop(container, []):
-            running.stop()
+        for number in self._running.pop(container, []):
+            if self._forwards:
+                self._forwards.remove(number)
 
     def close(self) -> None:
         """Let go of all sockets."""
-        for container in list(self._forwards):
-            self.stop(container)
+        self._running.clear()
+        if self._forwards:
+            self._forwards.close()
         self.reservations.close()
 
     def _start_forwards(self, endpoint: Endpoint) -> None:
-        """IPv6 of the host, and IPv4 towards a container without it; needs a running loop."""
+        """What the kernel does not lead; needs a running loop."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
         container = endpoint.spec.container
         self.stop(container)
-        running = self._forwards.setdefault(container, [])
-        address = endpoint.ipv4 or endpoint.ipv6
+        if self._forwards is None:
+            self._forwards = Forwards(loop)
         for held in self.reservations.of(container):
-            for used in (held.six, None if endpoint.ipv4 else held.four):
-                if used is not None:
-                    running.append(forward(loop, used, address, held.port.target))
+            whole = ruleset.by_kernel(held.port, endpoint)
+            running = self._running.setdefault(container, [])
+            if held.four is not None and not whole[0]:
+                running.append(self._forwards.add(held.four, endpoint.ipv6, held.port.target))
+            if held.six is not None:  # [::1] is never led by the kernel
+                address = endpoint.ipv4 or endpoint.ipv6
+                running.append(self._forwards.add(held.six, address, held.port.target))
 
 
 def _all(

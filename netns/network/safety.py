@@ -16,6 +16,7 @@ from netns import leases
 from netns.links import Links, advised, forwarding_is_off, switch_forwarding
 from netns.naming import run_tag, veth_prefix
 from netns.netlink import Message
+from netns.network import foreign
 from netns.nftables import guard
 from netns.nftables import messages as nft
 from netns.nftables.apply import Firewall
@@ -49,8 +50,15 @@ class Safety:
             made = guard.ports_rules(self.tag, self._prefix) + guard.admit(self.tag, ports())
             firewall.commit(made)
 
+    def complete(self, firewall: Firewall) -> bool:
+        """All tables that ``secure`` made are there."""
+        told = leases.read(self._record) or {}
+        tables = [guard.guard_table(self.tag), *([guard.forward_table(self.tag)] if told else ())]
+        return firewall.has(guard.ports_table(self.tag), nft.BRIDGE) and all(map(firewall.has, tables))
+
     def release(self, firewall: Firewall, links: Links) -> None:
         """No network is left: take the tables away and restore the switches, unless others use them."""
+        foreign.leave(firewall, self.tag)
         others = firewall.others_forward() or links.group_has(guard.GROUP)
         self._disown()
         told = leases.read(self._record) or {}

@@ -63,17 +63,36 @@ class Firewall:
         hooked = (chain for chain in chains if _hook(chain) == nft.FORWARD)
         return any(not chain[1].startswith(b"pycompose_") for chain in hooked)
 
-    def dropping(self) -> list[str]:
-        """Tables of others whose base chain at the forward hook drops by policy (as docker's does)."""
+    def dropping(self) -> list[tuple[int, str, str]]:
+        """Family, table and name of chains at the forward hook that drop by policy (as docker's does)."""
         found = []
         for body in self._socket.dump(nft.message(nft.GETCHAIN, family=0)):
             chain = attributes(body[4:])
             if _hook(chain) != nft.FORWARD:
                 continue
-            table = chain[1].rstrip(b"\0").decode()
             if struct.unpack(">I", chain.get(5, b"\0\0\0\1"))[0] == nft.DROP:
-                found.append(table)
+                found.append((body[0], _text(chain[1]), _text(chain[3])))
         return found
+
+    def has_chain(self, table: str, chain: str, family: int) -> bool:
+        wanted = nft.message(nft.GETCHAIN, text(1, table), text(3, chain), family=family)
+        return self._socket.get(wanted) is not None
+
+    def comments(self, table: str, chain: str, family: int) -> list[tuple[int, str]]:
+        """Handle and comment of the rules of a chain that have one."""
+        found = []
+        for body in self._socket.dump(
+            nft.message(nft.GETRULE, text(1, table), text(2, chain), family=family)
+        ):
+            rule = attributes(body[4:])
+            note = rule.get(7, b"")
+            if note[:1] == b"\0":  # NFTNL_UDATA_RULE_COMMENT
+                found.append((struct.unpack(">Q", rule[3])[0], _text(note[2:])))
+        return found
+
+
+def _text(data: bytes) -> str:
+    return data.rstrip(b"\0").decode(errors="replace")
 
 
 def _hook(chain: dict[int, bytes]) -> int:

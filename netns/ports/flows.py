@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 
 from netns.netlink import NESTED, NETFILTER, Message, Socket, attr, attributes
 from netns.spec import PortSpec
@@ -18,24 +19,23 @@ from netns.spec import PortSpec
 _GET, _DELETE = 0x101, 0x102  # NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET, _DELETE
 _ORIGINAL, _PROTOCOL = 1, 2  # CTA_TUPLE_ORIG, CTA_TUPLE_PROTO
 _NUMBER, _DESTINATION = 1, 3  # CTA_PROTO_NUM, CTA_PROTO_DST_PORT
-_HEAD = struct.pack(">BBH", 2, 0, 0)
+_HEADS = tuple(struct.pack(">BBH", family, 0, 0) for family in (2, 10))  # AF_INET, AF_INET6
 _UDP = 17
 
 
 def forget_flows(published: Sequence[PortSpec]) -> None:
-    """Delete the IPv4 UDP conversations on ``published`` ports. O(tracked connections of the host)."""
+    """Delete the UDP conversations on ``published`` ports. O(tracked connections of the host)."""
     ports = {port.published for port in published if port.protocol == "udp"}
     if not ports:
         return
     with Socket(NETFILTER) as socket:
-        for body in socket.dump(Message(_GET, _HEAD, about="list connections")):
-            original = attributes(body[4:]).get(_ORIGINAL, b"")
-            protocol = attributes(attributes(original).get(_PROTOCOL, b""))
-            if protocol.get(_NUMBER) != bytes([_UDP]):
-                continue
-            if struct.unpack(">H", protocol[_DESTINATION])[0] in ports:
-                forget = _HEAD + attr(_ORIGINAL | NESTED, original)
-                try:
-                    socket.request([Message(_DELETE, forget, about="forget connection")])
-                except FileNotFoundError:
-                    continue  # it ended by itself
+        for head in _HEADS:
+            for body in socket.dump(Message(_GET, head, about="list connections")):
+                original = attributes(body[4:]).get(_ORIGINAL, b"")
+                protocol = attributes(attributes(original).get(_PROTOCOL, b""))
+                if protocol.get(_NUMBER) != bytes([_UDP]):
+                    continue
+                if struct.unpack(">H", protocol[_DESTINATION])[0] in ports:
+                    forget = head + attr(_ORIGINAL | NESTED, original)
+                    with suppress(FileNotFoundError):  # it ended by itself
+                        socket.request([Message(_DELETE, forget, about="forget connection")])

@@ -1,210 +1,138 @@
-"""Carry published ports that the kernel's IPv4 DNAT cannot: ``[::1]`` and the host's IPv6 addresses.
+"""Have a process carry published ports that the kernel's translation cannot (``forwarder``).
 
-Comes in:  a bound socket of ``reserve``, the address of the container.
-Goes out:  TCP connections and UDP conversations copied both ways on the running asyncio loop.
-Not here:  binding (reserve).
-IPv6 has no route_localnet, so [::1] needs a process; a container sees the host as the client.
+Comes in:  bound sockets of ``reserve``, addresses of containers.
+Goes out:  listening sockets; the process, started at the first client and again when it died.
+Not here:  binding (reserve), copying (forwarder).
+
+That is [::1], fe80::/10, and IPv6 of the host where the container has IPv4 only (or the other way round).
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import socket
-from collections.abc import Callable
-from ipaddress import ip_address
-from typing import Any, Protocol
+import sys
+from contextlib import suppress
+from pathlib import Path
 
 BACKLOG = 512
-UDP_IDLE = 60.0  # seconds until a silent UDP conversation is forgotten
-UDP_CONVERSATIONS = 4096
+AGAIN = 0.5  # seconds before a process that died is followed by another
 
 
-class Forward(Protocol):
-    """Something that copies; ``stop`` ends it and leaves the reserved socket bound."""
+class Forwards:
+    """The forwards of one supervisor, on its loop. No client, no process."""
 
-    def stop(self) -> None: ...
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._kept: dict[int, tuple[socket.socket, tuple[str, int]]] = {}
+        self._control: socket.socket | None = None
+        self.pid = 0  # of the process, 0 while there is none
+        self._former: list[int] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._last = 0
 
+    def add(self, held: socket.socket, address: str, port: int) -> int:
+        """Carry what arrives at ``held`` to ``address``:``port``; gives a number for ``remove``."""
+        self._last += 1
+        if held.type == socket.SOCK_STREAM:
+            # accepted sockets inherit it, so that their TIME_WAIT does not keep the port from the next start
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            held.listen(BACKLOG)
+        self._kept[self._last] = (held, (address, port))
+        if self._control is not None:
+            self._hand_over(self._last)
+        elif self._timer is None:
+            self._loop.add_reader(held, self._start)
+        return self._last
 
-def forward(loop: asyncio.AbstractEventLoop, held: socket.socket, address: str, port: int) -> Forward:
-    """Start to carry what arrives at ``held`` to ``address``:``port``; connections live on after ``stop``."""
-    if held.type == socket.SOCK_STREAM:
-        return Listener(loop, held, (address, port))
-    return Conversations(loop, held, (address, port))
+    def remove(self, number: int) -> None:
+        """Refuse new clients and end the open connections; the socket stays bound."""
+        held, _ = self._kept.pop(number)
+        self._loop.remove_reader(held)
+        if self._control is not None:
+            self._send({"remove": number})
+        if held.type == socket.SOCK_STREAM:
+            with suppress(OSError):  # shutdown(2) takes a listening socket back to bound (Linux)
+                held.shutdown(socket.SHUT_RDWR)
+                held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # nobody may bind beside us
 
+    def close(self) -> None:
+        """Let the process go; it ends with its last connection."""
+        for number in list(self._kept):
+            self._loop.remove_reader(self._kept.pop(number)[0])
+        if self._timer is not None:
+            self._timer.cancel()
+        self._drop()
 
-def _family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET
-
-
-class Listener:
-    """A listening TCP socket; each connection is two ``Pipe`` protocols."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, held: socket.socket, target: tuple[str, int]) -> None:
-        self._loop, self._held, self._target = loop, held, target
-        self._tasks: set[asyncio.Task[None]] = set()
-        # inherited by connections, whose TIME_WAIT would forbid to listen again
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # accepted sockets inherit it, so that their TIME_WAIT does not keep the port from the next start
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.listen(BACKLOG)
-        loop.add_reader(held, self._accept)
-
-    def stop(self) -> None:
-        """Refuse new connections. shutdown(2) takes a listening socket back to bound (Linux)."""
-        self._loop.remove_reader(self._held)
+    def _start(self) -> None:
+        """A first client is there: start the process and hand all sockets over."""
+        self._timer = None
+        self._reap()
+        for held, _ in self._kept.values():
+            self._loop.remove_reader(held)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            self._held.shutdown(socket.SHUT_RDWR)
-            self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # nobody may bind beside us
+            self.pid = _spawn(theirs.fileno())
         except OSError:
-            pass
-
-    def _accept(self) -> None:
-        for _ in range(64):
-            try:
-                client, _ = self._held.accept()
-            except (BlockingIOError, ConnectionAbortedError):
-                return
-            client.setblocking(False)
-            task = self._loop.create_task(self._join(client))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _join(self, client: socket.socket) -> None:
-        near = Pipe()
-        try:
-            _, far = await self._loop.create_connection(lambda: Pipe(near), *self._target)
-        except OSError:
-            _reset(client)
+            ours.close()
+            self._timer = self._loop.call_later(AGAIN, self._wait)
             return
-        near.other = far
+        finally:
+            theirs.close()
+        self._control = ours
+        ours.setblocking(False)
+        self._loop.add_reader(ours, self._died)
+        for number in self._kept:
+            self._hand_over(number)
+
+    def _wait(self) -> None:
+        """Wait for the next client."""
+        self._timer = None
+        for held, _ in self._kept.values():
+            self._loop.add_reader(held, self._start)
+
+    def _hand_over(self, number: int) -> None:
+        held, target = self._kept[number]
+        self._send({"add": number, "target": target}, held.fileno())
+
+    def _send(self, order: dict[str, object], *handles: int) -> None:
+        if self._control is None:
+            return
         try:
-            await self._loop.connect_accepted_socket(lambda: near, client)
+            socket.send_fds(self._control, [json.dumps(order).encode()], list(handles))
         except OSError:
-            client.close()
-            far.lost()
+            self._died()
+
+    def _died(self) -> None:
+        """The process has ended, or does not read its orders: the next client starts another."""
+        self._drop()
+        if self._timer is None:
+            self._timer = self._loop.call_later(AGAIN, self._wait)
+
+    def _drop(self) -> None:
+        control, self._control = self._control, None
+        if control is not None:
+            self._loop.remove_reader(control)
+            control.close()
+        if self.pid:
+            self._former.append(self.pid)
+            self.pid = 0
+        self._reap()
+
+    def _reap(self) -> None:
+        """Take the exit codes of those that have ended; one may have connections to finish."""
+        for pid in list(self._former):
+            with suppress(ChildProcessError):
+                if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                    continue
+            self._former.remove(pid)
 
 
-def _reset(client: socket.socket) -> None:
-    """Close so that the client sees a reset, as from a port where nobody listens."""
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    client.close()
-
-
-class Pipe(asyncio.Protocol):
-    """One end of a connection: what it reads the other end writes; half-closes travel."""
-
-    def __init__(self, other: Pipe | None = None) -> None:
-        self.other = other
-        self._transport: asyncio.Transport | None = None
-        self._ended = False
-        self._early: list[Callable[[], None]] = []
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        for late in self._early:
-            late()
-        self._early.clear()
-
-    def data_received(self, data: bytes) -> None:
-        if self.other:
-            self.other.write(data)
-
-    def eof_received(self) -> bool:
-        """Pass the half-close on; when both ends have said all, both are closed."""
-        self._ended = True
-        if self.other:
-            self.other.finish()
-            if self.other._ended:
-                self.other.lost()
-                return False
-        return True
-
-    def connection_lost(self, error: Exception | None) -> None:
-        other, self.other = self.other, None
-        if other:
-            other.other = None
-            other.lost()
-
-    def pause_writing(self) -> None:
-        if self.other and self.other._transport:
-            self.other._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        if self.other and self.other._transport:
-            self.other._transport.resume_reading()
-
-    def write(self, data: bytes) -> None:
-        if self._transport is None:
-            self._early.append(lambda: self.write(data))
-        else:
-            self._transport.write(data)
-
-    def finish(self) -> None:
-        if self._transport is None:
-            self._early.append(self.finish)
-        elif self._transport.can_write_eof() and not self._transport.is_closing():
-            self._transport.write_eof()
-
-    def lost(self) -> None:
-        if self._transport is None:
-            self._early.append(self.lost)
-        else:
-            self._transport.close()
-
-
-class Conversations:
-    """UDP: one connected socket towards the container per client address, forgotten when silent."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, held: socket.socket, target: tuple[str, int]) -> None:
-        self._loop, self._held, self._target = loop, held, target
-        self._sockets: dict[object, tuple[socket.socket, float]] = {}
-        loop.add_reader(held, self._from_clients)
-        self._sweeper = loop.call_later(UDP_IDLE, self._sweep)
-
-    def stop(self) -> None:
-        self._loop.remove_reader(self._held)
-        self._sweeper.cancel()
-        for client in list(self._sockets):
-            self._forget(client)
-
-    def _from_clients(self) -> None:
-        for _ in range(64):
-            try:
-                data, client = self._held.recvfrom(65535)
-                self._towards(client).send(data)
-            except BlockingIOError:
-                return
-            except OSError:
-                continue  # a late ICMP error, or the container does not listen: UDP loses packets
-
-    def _towards(self, client: object) -> socket.socket:
-        known = self._sockets.get(client)
-        if known is None:
-            if len(self._sockets) >= UDP_CONVERSATIONS:
-                self._forget(next(iter(self._sockets)))
-            made = socket.socket(_family(self._target[0]), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-            made.connect(self._target)
-            self._loop.add_reader(made, self._from_container, made, client)
-        else:
-            made = known[0]
-        self._sockets[client] = (made, self._loop.time())
-        return made
-
-    def _from_container(self, made: socket.socket, client: Any) -> None:
-        for _ in range(64):
-            try:
-                self._held.sendto(made.recv(65535), client)
-            except OSError:
-                return
-
-    def _forget(self, client: object) -> None:
-        made, _ = self._sockets.pop(client)
-        self._loop.remove_reader(made)
-        made.close()
-
-    def _sweep(self) -> None:
-        limit = self._loop.time() - UDP_IDLE
-        for client in [c for c, (_, seen) in self._sockets.items() if seen < limit]:
-            self._forget(client)
-        self._sweeper = self._loop.call_later(UDP_IDLE, self._sweep)
+def _spawn(handle: int) -> int:
+    """Start the program with ``handle`` as its descriptor 3. 1-2 ms; gives the pid."""
+    program = str(Path(__file__).with_name("forwarder.py"))
+    argv = [sys.executable, "-I", "-S", program, "3"]
+    actions = [(os.POSIX_SPAWN_DUP2, handle, 3)]
+    return os.posix_spawn(sys.executable, argv, dict(os.environ), file_actions=actions, setsid=True)

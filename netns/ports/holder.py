@@ -40,9 +40,18 @@ def read_note(path: Path) -> Holder | None:
         pid, project, container = data["pid"], data["project"], data["container"]
     except (FileNotFoundError, ValueError, KeyError):
         return None
-    if not Path(f"/proc/{pid}").exists():
+    if not _lives(int(pid)):
         return None
     return Holder(pid=pid, command=command_of(pid), project=project, container=container)
+
+
+def _lives(pid: int) -> bool:
+    """The process is there and is no zombie, which holds no socket any more."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state not in "ZX"
 
 
 def find_holder(run: Path, protocol: str, port: int) -> Holder | None:

@@ -11,8 +11,9 @@ from typing import cast
 import pytest
 
 from netns.errors import PortBusy
-from netns.ports.forward import Listener, forward
-from netns.ports.reserve import Reservations, families, fits, sweep_notes
+from netns.nftables.ruleset import families
+from netns.ports.forward import Forwards
+from netns.ports.reserve import Reservations, fits, sweep_notes
 from netns.spec import PortSpec
 
 LOCAL = "127.0.0.1"
@@ -100,18 +101,19 @@ def test_half_closed_connections_are_forwarded_and_stop_listens_no_more() -> Non
         held = socket.socket()
         held.setblocking(False)
         held.bind((LOCAL, at))
+        forwards = Forwards(asyncio.get_running_loop())
         for _ in range(2):
-            running = forward(asyncio.get_running_loop(), held, LOCAL, server.sockets[0].getsockname()[1])
-            assert isinstance(running, Listener)
+            running = forwards.add(held, LOCAL, server.sockets[0].getsockname()[1])
             reader, writer = await asyncio.open_connection(LOCAL, at)
             writer.write(b"abc" * 100_000)
             writer.write_eof()
             assert await reader.read() == b"cba" * 100_000
             writer.close()
             await writer.wait_closed()
-            running.stop()
+            forwards.remove(running)
             with pytest.raises(ConnectionRefusedError):
                 await asyncio.open_connection(LOCAL, at)
+        forwards.close()
         held.close()
         server.close()
         await server.wait_closed()
@@ -127,12 +129,13 @@ def test_nobody_behind_the_port_is_a_reset_not_a_hang() -> None:
             held = socket.socket()
             held.setblocking(False)
             held.bind((LOCAL, 0))
-            running = forward(asyncio.get_running_loop(), held, LOCAL, nobody.getsockname()[1])
+            forwards = Forwards(asyncio.get_running_loop())
+            forwards.add(held, LOCAL, nobody.getsockname()[1])
             reader, writer = await asyncio.open_connection(*held.getsockname())
             with pytest.raises(ConnectionResetError):
                 await asyncio.wait_for(reader.read(), 2)
             writer.close()
-            running.stop()
+            forwards.close()
             held.close()
 
     asyncio.run(body())
@@ -153,7 +156,8 @@ def test_udp_conversations_find_their_way_back() -> None:
         held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         held.setblocking(False)
         held.bind((LOCAL, 0))
-        running = forward(loop, held, LOCAL, transport.get_extra_info("sockname")[1])
+        forwards = Forwards(loop)
+        forwards.add(held, LOCAL, transport.get_extra_info("sockname")[1])
         clients = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
         for n, client in enumerate(clients):
             client.setblocking(False)
@@ -162,7 +166,7 @@ def test_udp_conversations_find_their_way_back() -> None:
         for n, client in enumerate(clients):
             assert await asyncio.wait_for(loop.sock_recv(client, 100), 2) == b"CLIENT%d" % n
             client.close()
-        running.stop()
+        forwards.close()
         held.close()
         transport.close()
         await asyncio.sleep(0)

@@ -98,9 +98,11 @@ class Machine:
 
 
 @contextmanager
-def serving(box: Box, port: int, kind: int = socket.SOCK_STREAM) -> Iterator[None]:
+def serving(
+    box: Box, port: int, kind: int = socket.SOCK_STREAM, family: int = socket.AF_INET
+) -> Iterator[None]:
     """Answer every connection or datagram in ``box`` with the address of who asked."""
-    listener = box.socket(kind)
+    listener = box.socket(kind, family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("", port))
     if kind == socket.SOCK_STREAM:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -100,7 +101,7 @@ def test_loopback_of_the_host_cannot_be_spoofed_or_reached_from_a_container(mach
 
 
 @in_a_machine
-def test_ipv6_is_forwarded_by_the_process(machine: Machine) -> None:
+def test_ipv6_of_the_host_leads_to_a_container_with_ipv4_only(machine: Machine) -> None:
     async def body() -> None:
         udp = PortSpec(target=80, published=8080, protocol="udp")
         with published(machine, WEB, udp) as (box, _):
@@ -111,6 +112,7 @@ def test_ipv6_is_forwarded_by_the_process(machine: Machine) -> None:
             away = machine.outside.socket(family=socket.AF_INET6)
             assert "." in await asyncio.to_thread(ask, away, HOST6, 8080)
             machine.networks.disconnect(box.id, keep_ports=True)
+            box.run("ip", "link", "del", "eth0")
             made = here(family=socket.AF_INET6)
             assert await asyncio.to_thread(ask, made, "::1", 8080) == "ConnectionRefusedError"
             again = box_again(machine, box)
@@ -126,6 +128,101 @@ def box_again(machine: Machine, box: Box) -> Box:
     again = machine.box()
     again.id = box.id
     return again
+
+
+@in_a_machine
+def test_the_kernel_leads_ipv6_where_the_network_has_it_and_the_client_is_seen(machine: Machine) -> None:
+    async def body() -> None:
+        machine.networks.create(NetworkSpec(name="n", ipv6=True))
+        box = machine.box()
+        ports = (WEB, PortSpec(target=80, published=8090, host_ip="2001:db8::5"))
+        machine.plug(box, "web", "n", ports=ports)
+        with serving(box, 80, family=socket.AF_INET6):
+            away = machine.outside.socket(family=socket.AF_INET6)
+            assert await asyncio.to_thread(ask, away, HOST6, 8080) == "2001:db8::1"
+            assert ask(machine.outside.socket(family=socket.AF_INET6), HOST6, 8080) == "2001:db8::1"
+            assert ask(machine.outside.socket(family=socket.AF_INET6), HOST6, 8090) == "2001:db8::1"
+            assert ask(here(family=socket.AF_INET6), HOST6, 8080) == HOST6
+            assert ask(box.socket(family=socket.AF_INET6), HOST6, 8080) != "TimeoutError"  # its own port
+            made = here(family=socket.AF_INET6)
+            assert "." in await asyncio.to_thread(ask, made, "::1", 8080)
+            assert ask(here(family=socket.AF_INET6), "::1", 8090) == "ConnectionRefusedError"
+
+    asyncio.run(body())
+
+
+@in_a_machine
+def test_udp_is_answered_from_the_address_that_was_asked(machine: Machine) -> None:
+    subprocess.run(["ip", "-6", "address", "add", "2001:db8::6/64", "dev", "up0", "nodad"], check=True)
+
+    async def body() -> None:
+        with published(machine, PortSpec(target=80, published=8080, protocol="udp")):
+            for address in (HOST6, "2001:db8::6"):
+                away = machine.outside.socket(
+                    UDP, socket.AF_INET6
+                )  # connected: takes answers from there only
+                assert "." in await asyncio.to_thread(ask, away, address, 8080)
+
+    asyncio.run(body())
+
+
+@in_a_machine
+def test_the_forwarder_may_die_and_is_bounded(machine: Machine) -> None:
+    async def body() -> None:
+        with published(machine, WEB):
+            made = here(family=socket.AF_INET6)
+            assert "." in await asyncio.to_thread(ask, made, "::1", 8080)
+            forwards = machine.networks._publishing._forwards
+            assert forwards is not None
+            os.kill(forwards.pid, 9)
+            made = here(family=socket.AF_INET6)
+            made.settimeout(5)
+            assert "." in await asyncio.to_thread(ask, made, "::1", 8080)
+            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 256  # ours is not raised
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, 300))
+    asyncio.run(body())
+
+
+@in_a_machine
+def test_more_clients_than_descriptors_are_refused_and_others_served_afterwards(machine: Machine) -> None:
+    async def body() -> None:
+        with published(machine, WEB, PortSpec(target=80, published=8080, protocol="udp")):
+            crowd = [socket.socket(socket.AF_INET6) for _ in range(200)]
+            for one in crowd:
+                one.settimeout(5)
+            assert await asyncio.to_thread(attempt, crowd) > 50
+            for one in crowd:
+                one.close()
+            flood = [socket.socket(socket.AF_INET6, UDP) for _ in range(200)]
+            for one in flood:
+                one.connect(("::1", 8080))
+                one.send(b"?")
+            await asyncio.sleep(0.5)
+            for one in flood:
+                one.close()
+            for kind in (socket.SOCK_STREAM, UDP):
+                made = here(kind, socket.AF_INET6)
+                assert "." in await asyncio.to_thread(ask, made, "::1", 8080)
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))
+    asyncio.run(body())
+
+
+def attempt(crowd: list[socket.socket]) -> int:
+    """How many of ``crowd`` are refused or reset when all connect."""
+    refused = 0
+    for one in crowd:
+        try:
+            one.connect(("::1", 8080))
+        except OSError:
+            refused += 1
+    for one in crowd:
+        try:
+            refused += not one.recv(1)
+        except OSError:
+            refused += 1
+    return refused
 
 
 @in_a_machine

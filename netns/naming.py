@@ -16,6 +16,7 @@ from netns.errors import NetworkFailure
 from netns.spec import EndpointSpec
 
 LOCAL_RESOLVER = "127.0.0.11"
+HOST_NAMES = ("host.docker.internal", "host.containers.internal")
 _HOSTS_HEAD = (
     ("127.0.0.1", "localhost"),
     ("::1", "localhost ip6-localhost ip6-loopback"),
@@ -125,11 +126,15 @@ def resolv_conf(
     return "\n".join(lines) + "\n"
 
 
-def direct_resolv_conf(host: str, servers: Sequence[str] = ()) -> str:
-    """A resolv.conf without our resolver, for ``network_mode: none`` or a build without names."""
+def direct_resolv_conf(
+    host: str, servers: Sequence[str] = (), *, search: Sequence[str] = (), options: Sequence[str] = ()
+) -> str:
+    """A resolv.conf without our resolver: ``network_mode: host`` and ``none``, builds without names."""
     lines = [f"nameserver {server}" for server in servers or nameservers(host)]
-    if domains := search_domains(host):
+    if domains := [d for d in search if d != "."] if search else search_domains(host):
         lines.append("search " + " ".join(domains))
+    if words := options or options_of(host):
+        lines.append("options " + " ".join(words))
     return "\n".join(lines) + "\n" if lines else ""
 
 
@@ -140,13 +145,19 @@ def hosts_file(
     domainname: str = "",
     extra: Iterable[tuple[str, str]] = (),
     gateway: str = "",
+    host: str = "",
 ) -> str:
     """The container's hosts file.
 
     addresses: its own, of all networks. extra: (name, address) of ``extra_hosts``; the address
     "host-gateway" becomes ``gateway``, and is left out when there is none.
+    gateway: where this machine answers, as host.docker.internal and host.containers.internal too.
+    host: the hosts file of this machine, for ``network_mode: host``, "" for an ordinary head.
     """
-    lines = [f"{address}\t{names}" for address, names in _HOSTS_HEAD]
+    lines = host.splitlines() if host else [f"{address}\t{names}" for address, names in _HOSTS_HEAD]
+    extra = list(extra)
+    known = {name for name, _ in extra}
+    extra += [(name, "host-gateway") for name in HOST_NAMES if name not in known]
     for name, address in extra:
         real = gateway if address == "host-gateway" else address.strip("[]")
         if real:

@@ -106,7 +106,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Namespaces:
-    """Which namespaces the container has: "private", "host", "none", or "container:<id>".
+    """Which namespaces the container has: "private", "host", "none", "container:<id>" or "path:<path>".
 
     network: "private" gets an empty namespace that ``netns`` plugs into; "none" the same with loopback only.
     user:    "host" for root, as Docker's default.

@@ -110,6 +110,11 @@ class Container:
         return str(self.facts.get("health", "")) if self.running else ""
 
 
+def troubles(places: Places, project: str) -> list[str]:
+    """What cuts the networks of a project off, as its supervisor noticed (``troubles.json``)."""
+    return [str(text) for text in _read(places.project_run(project) / "troubles.json").get("troubles", ())]
+
+
 def of_project(places: Places, project: str, services: Iterable[str] = ()) -> list[Container]:
     """Containers of ``project`` by name; those of ``services`` only when some are named."""
     run, data = places.project_run(project), places.project_data(project)

@@ -63,11 +63,11 @@ def run(
 
 def _tell_troubles(scope: Scope, project: str) -> None:
     """What cuts the project's networks off, as its supervisor noticed."""
+    from compose.cli import containers
     from compose.cli.report import warn
-    from compose.engine.observe import read_json
 
-    for text in read_json(scope.places.project_run(project) / "troubles.json").get("troubles", ()):
-        warn(str(text))
+    for text in containers.troubles(scope.places, project):
+        warn(text)
 
 
 def _states(filter: str, status: Texts) -> Texts:

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+import socket
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from compose.engine.events import Emit, notice, warning
+from compose.engine.sharing import Held, owner_id
 from compose.plan.launch import Launch
 from netns import naming
 from netns.dns.server import Server
 from netns.network import RESOLV_CONF, Networks, Watch
 from netns.spec import Endpoint, PortSpec
 from runtime.state import write_json
+
+HOSTS = Path("/etc/hosts")
 
 
 class Attachments:
@@ -30,6 +34,8 @@ class Attachments:
         self.server = Server(loop, self.networks)
         self.emit = emit
         self._told = 0
+        self.held = Held()
+        self.guests: Callable[[str], bool] = lambda id: False
         self._loop = loop
         self._record = run / project / "troubles.json"
         self._plugged: dict[str, Path] = {}  # namespaces by container id
@@ -48,6 +54,14 @@ class Attachments:
         """
         endpoints: tuple[Endpoint, ...] = ()
         ports: tuple[PortSpec, ...] = ()
+        if owner := owner_id(launch):
+            self.held.hold(owner, namespace)
+            return []
+        if launch.endpoints and self.held.path(
+            launch.spec.id
+        ):  # guests kept its namespace, plugged as it was
+            self._plugged[launch.spec.id] = namespace
+            return published(self.networks.published(launch.spec.id))
         if launch.endpoints:
             connection = self.networks.connect(namespace, launch.endpoints, launch.ports)
             endpoints, ports = connection.endpoints, connection.ports
@@ -76,11 +90,23 @@ class Attachments:
             for number in held:
                 os.close(number)
 
+    def left(self, launch: Launch) -> None:
+        """Take over a container that does not run: its endpoints serve its guests, or are freed."""
+        if path := self.held.path(launch.spec.id):
+            self.adopt(launch, Path(path), ())
+        else:
+            self.unplug(launch)
+
     def unplug(self, launch: Launch, *, for_good: bool = False) -> None:
         """Free addresses and ports; the links go with the namespace. Idempotent.
 
-        for_good: its former addresses are not kept for a next start either.
+        for_good: its former addresses are not kept for a next start either. Nothing happens while others
+        live in its network namespace.
         """
+        if not for_good and self.held.path(launch.spec.id) and self.guests(launch.spec.id):
+            self._plugged[launch.spec.id] = Path(self.held.path(launch.spec.id))
+            return
+        self.held.drop(launch.spec.id)
         self.server.detach(launch.spec.id)
         self._plugged.pop(launch.spec.id, None)
         if for_good:
@@ -115,6 +141,7 @@ class Attachments:
         """Let go of sockets; what is connected stays connected."""
         if self._watch is not None:
             self._watch.close()
+        self.held.close()
         self.server.close()
         self.networks.close()
 
@@ -131,12 +158,20 @@ class Attachments:
         addresses = [a for endpoint in endpoints for a in (endpoint.ipv4, endpoint.ipv6)]
         extra = [(name, address) for name, _, address in (text.partition("=") for text in launch.hosts)]
         gateway = self._gateway(endpoints)
+        shared = spec.namespaces.network == "host"
         hosts = naming.hosts_file(
-            addresses, spec.hostname, domainname=spec.domainname, extra=extra, gateway=gateway
+            ["127.0.1.1"] if shared and spec.hostname != socket.gethostname() else addresses,
+            spec.hostname,
+            domainname=spec.domainname,
+            extra=extra,
+            gateway="127.0.0.1" if shared else gateway,
+            host=HOSTS.read_text() if shared and HOSTS.exists() else "",
         )
-        resolv = naming.resolv_conf(host, search=launch.dns_search, options=launch.dns_opt)
-        if not endpoints:
-            resolv = naming.direct_resolv_conf(host, launch.dns)
+        search, options = launch.dns_search, launch.dns_opt
+        if endpoints:
+            resolv = naming.resolv_conf(host, search=search, options=options)
+        else:
+            resolv = naming.direct_resolv_conf(host, launch.dns, search=search, options=options)
         for name, text in (("hosts", hosts), ("hostname", f"{spec.hostname}\n"), ("resolv.conf", resolv)):
             (directory / name).write_text(text)
 

@@ -90,6 +90,7 @@ class _Run:
         self.keep_going = keep_going
         self.places = asyncio.Semaphore(parallel) if parallel > 0 else None
         self.done = [asyncio.get_running_loop().create_future() for _ in plan.steps]
+        self.prepared = [asyncio.get_running_loop().create_future() for _ in plan.steps]
         self.failures: list[Exception] = []
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -118,16 +119,17 @@ class _Run:
         try:
             before = [await self.done[n] for n in step.after]
             if self.keep_going or (all(before) and not self.failures):
-                ok = await self._perform(step)
+                ok = await self._perform(step, number)
         finally:
-            if not self.done[number].done():
-                self.done[number].set_result(ok)
+            for future in (self.done[number], self.prepared[number]):
+                if not future.done():
+                    future.set_result(ok)
 
-    async def _perform(self, item: Step) -> bool:
+    async def _perform(self, item: Step, number: int) -> bool:
         kind, doing, did = WORDS[item.kind]
         try:
             if item.kind is Kind.START:
-                return await self._start(item)
+                return await self._start(item, number)
             self.emit(step(kind, item.name, doing, item.reason))
             await self._effect(item)
             self.emit(step(kind, item.name, did))
@@ -166,11 +168,17 @@ class _Run:
         elif item.kind is Kind.START:
             await machine.prepare(item)
 
-    async def _start(self, item: Step) -> bool:
-        """Prepare while the dependencies get ready; open the gate the instant they are."""
+    async def _start(self, item: Step, number: int) -> bool:
+        """Prepare while the dependencies get ready; open the gate the instant they are.
+
+        Whoever lives in namespaces of another container is prepared after that one.
+        """
+        if not await self._owners_prepared(item):
+            return False
         conditions = asyncio.ensure_future(self._conditions(item.waits))
         try:
             await self._effect(item)
+            self.prepared[number].set_result(True)
             if not await conditions:
                 await self.machine.discard(item)
                 return False
@@ -182,6 +190,11 @@ class _Run:
             raise
         self.emit(step("container", item.name, "Started"))
         return True
+
+    async def _owners_prepared(self, item: Step) -> bool:
+        steps = enumerate(self.plan.steps)
+        owners = [n for n, s in steps if s.kind is Kind.START and s.service in item.shares]
+        return all([await self.prepared[n] for n in owners])
 
     async def _take_back(self, item: Step, conditions: asyncio.Task[bool]) -> None:
         await asyncio.gather(conditions, return_exceptions=True)

@@ -40,7 +40,7 @@ def prepare(launch: Launch, project: Project | None, volumes: Path, record: Path
     for file in launch.files:
         if project is not None or not Path(file.path).exists():
             _write(file, project, launch.service)
-    if launch.spec.etc:
+    if launch.spec.etc and not launch.spec.namespaces.network.startswith("container:"):
         _etc(Path(launch.spec.etc))
     spec = _with_options(launch, volumes)
     if launch.seccomp_file:

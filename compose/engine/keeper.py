@@ -13,7 +13,7 @@ import dataclasses
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ from runtime.state import write_json
 class Workshop:
     """What every keeper of a project works with.
 
-    record: gives DATA/projects/<project>/containers/<id>; touch: wakes whoever waits for a change.
+    record: gives DATA/projects/<project>/containers/<id>; touch: wakes who waits in ``changed``.
+    owner:  the container of the project in whose network namespace another one lives.
     """
 
     runtime: Runtime
@@ -45,6 +46,8 @@ class Workshop:
     touch: Callable[[], None]
     record: Callable[[str], Path]
     volumes: Path
+    owner: Callable[[Launch], Keeper | None]
+    changed: Callable[[], Awaitable[None]]
 
 
 class Keeper:
@@ -109,13 +112,14 @@ class Keeper:
         return await through(self._made(spec, passed))
 
     async def _made(self, spec: ContainerSpec, passed: tuple[int, ...]) -> int | None:
-        created = await self.shop.runtime.create(spec, passed)
+        attachments = self.shop.attachments
+        created = await self.shop.runtime.create(attachments.held.into(spec), passed)
         self.prepared = True
         for text in created.warnings:
             self.shop.emit(warning(f"{self.name}: {text}"))
         try:
-            self.ports = self.shop.attachments.plug(self.launch, created.netns)
-            self.shop.runtime.entrust(self.id, self.shop.attachments.sockets(self.launch))
+            self.ports = attachments.plug(self.launch, created.netns)
+            self.shop.runtime.entrust(self.id, attachments.sockets(self.launch))
         except BaseException:
             await self.discard()
             raise
@@ -268,6 +272,7 @@ class Keeper:
                 return
             self._attempts += 1
             self.restarts += 1
+            await self._owner_runs()
             await self.prepare(None)
             await self.open()
             self.shop.emit({"event": "restart", "name": self.name, "service": self.launch.service})
@@ -280,6 +285,13 @@ class Keeper:
             if not self.running:
                 self._save()
             self.shop.touch()
+
+    async def _owner_runs(self) -> None:
+        """Wait for a container about to start again, in whose network namespace this one lives."""
+        while (owner := self.shop.owner(self.launch)) is not None and owner.active:
+            if owner.running or owner.prepared:
+                return
+            await self.shop.changed()
 
     async def _cut_short(self, delay: float) -> bool:
         """Sit out the pause; whether it was ended before its time."""

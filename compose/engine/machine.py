@@ -7,6 +7,7 @@ Goes out:  the effects of every kind of step; what ``supervisor.verbs`` needs be
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from compose.engine.attach import Attachments
 from compose.engine.events import Emit, Event, step
 from compose.engine.keeper import Keeper, Workshop, new_id, not_healthy
 from compose.engine.observe import facts, read_json
+from compose.engine.sharing import elsewhere, owner_id, owner_of
 from compose.engine.through import through
 from compose.errors import ComposeError
 from compose.model.places import Places
@@ -25,7 +27,7 @@ from compose.plan import observed as label
 from compose.plan.fingerprint import volume_hash
 from compose.plan.launch import ImageFacts, Launch
 from compose.plan.mounts import Ground
-from compose.plan.networks import network_spec
+from compose.plan.networks import Owner, network_spec
 from compose.plan.steps import Kind, Plan, Step, Wait
 from compose.plan.translate import Site, translate
 from netns.errors import AddressTaken, PortBusy
@@ -54,6 +56,7 @@ class ProjectMachine:
         self._translated: dict[str, Launch] = {}  # by container name, for the plan under way
         self.runtime = runtime_factory(on_exit=self._exited)
         self.attachments = Attachments(places.run, name, emit, asyncio.get_running_loop())
+        self.attachments.guests = self.guests
         self._waiting: list[asyncio.Future[None]] = []
         self.shop = Workshop(
             runtime=self.runtime,
@@ -62,6 +65,8 @@ class ProjectMachine:
             touch=self.touch,
             record=self.record,
             volumes=places.volumes,
+            owner=lambda launch: self.keepers.get(owner_id(launch)),
+            changed=self.changed,
         )
 
     def record(self, id: str) -> Path:
@@ -242,6 +247,8 @@ class ProjectMachine:
         """What container ``number`` of ``service`` is, with a fresh id."""
         assert self.project is not None
         id = new_id()
+        containers = self._siblings()
+        owner = self._owner(service, containers)
         site = Site(
             id=id,
             record=str(self.record(id)),
@@ -251,7 +258,9 @@ class ProjectMachine:
                 files=str(self.run / "containers" / id / "files"),
                 name=new_id,
             ),
-            containers=self._siblings(),
+            containers=containers,
+            owner=owner,
+            host=socket.gethostname(),
             inherited=self._inherited(service),
             carry=carry,
         )
@@ -323,6 +332,19 @@ class ProjectMachine:
                 found[launch.service] = launch.spec.id
         return found
 
+    def _owner(self, service: Service, containers: dict[str, str]) -> Owner:
+        """The container whose network ``service`` uses; one of another project is added to ``containers``."""
+        mode, _, name = service.network_mode.partition(":")
+        if mode not in ("service", "container"):
+            return Owner()
+        for launch in self._launches():
+            if launch.spec.id == containers.get(name):
+                return owner_of(launch.spec)
+        found = elsewhere(self.places, name) if mode == "container" else None
+        if found:
+            containers[name] = found.id
+        return found or Owner()
+
     def _inherited(self, service: Service) -> tuple[tuple[tuple[Mount, ...], bool], ...]:
         found = []
         for text in service.volumes_from:
@@ -342,6 +364,7 @@ class ProjectMachine:
     async def adopt(self) -> None:
         """Take over what a former supervisor left: records, running containers, pending restarts."""
         states = {state.id: state for state in await self.runtime.adopt()}
+        self._hold_shared(states)
         for path in sorted((self.data / "containers").glob("*/launch.json")):
             document = read_json(path)
             if not document:
@@ -357,16 +380,32 @@ class ProjectMachine:
             else:
                 keeper.exit = state.exit if state is not None else None
                 keeper.health = ""
-                self.attachments.unplug(launch)
+                self.attachments.left(launch)
         for keeper in self.keepers.values():
             if not keeper.running:
                 keeper.schedule_restart()
+
+    def _hold_shared(self, states: Mapping[str, ContainerState]) -> None:
+        """Keep the namespaces that running guests live in, before their owners are looked at."""
+        for path in (self.data / "containers").glob("*/launch.json"):
+            document = read_json(path)
+            launch = from_json(Launch, document) if document else None
+            state = states.get(launch.spec.id) if launch else None
+            if launch and state and state.pid and (owner := owner_id(launch)):
+                self.attachments.held.hold(owner, Path(f"/proc/{state.pid}/ns/net"))
+
+    def guests(self, id: str) -> bool:
+        """Whether a running container lives in the network namespace of ``id``."""
+        return any(k.running or k.prepared for k in self.keepers.values() if owner_id(k.launch) == id)
 
     def _exited(self, id: str, record: ExitRecord) -> None:
         keeper = self.keepers.get(id)
         if keeper is not None:
             keeper.exited(record)
             self._release(keeper.launch)
+            owner = self.keepers.get(owner_id(keeper.launch))
+            if owner is not None and not owner.active:
+                self.attachments.unplug(owner.launch)
 
     def _release(self, launch: Launch) -> None:
         """Unmount the volumes of ``launch`` that no container needs any more."""

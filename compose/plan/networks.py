@@ -8,14 +8,91 @@ Source: Compose Specification, networks; docker network create, options of the b
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from compose.errors import ComposeError
-from compose.model.project import Network
+from compose.model.project import Network, Project
+from compose.model.service import NetworkAttachment, Service
 from compose.plan import observed as label
 from compose.plan.fingerprint import network_hash
 from netns.spec import NetworkSpec, Pool
+from schemas.frozen import dataclass, replace
 
+BRIDGE = "network_mode: bridge"  # key of the network that stands for Docker's default bridge
 _YES = ("1", "t", "T", "TRUE", "true", "True")  # strconv.ParseBool of Go, which docker reads options with
 _NO = ("0", "f", "F", "FALSE", "false", "False")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """The container whose network namespace a guest lives in: its id, files of /etc and names."""
+
+    id: str = ""
+    etc: str = ""
+    hostname: str = ""
+    domainname: str = ""
+
+
+def with_modes(project: Project) -> Project:
+    """The project with networks in place of ``network_mode: bridge``, ``default`` and names of networks.
+
+    ``bridge`` and ``default`` are a network of the project of their own; a name is one of its networks, else
+    an external one.
+    """
+    networks, services = dict(project.networks), dict(project.services)
+    for service in project.services.values():
+        mode = service.network_mode
+        if mode in ("", "host", "none") or mode.startswith(("service:", "container:")):
+            continue
+        if mode in ("bridge", "default"):
+            network = Network(key=BRIDGE, name=f"{project.name}_bridge")
+        else:
+            named = (n for n in project.networks.values() if mode == n.name)
+            network = next(named, Network(key=mode, name=mode, external=True))
+        networks.setdefault(network.key, network)
+        services[service.name] = replace(
+            service, network_mode="", networks={network.key: NetworkAttachment()}
+        )
+    return replace(project, networks=networks, services=services)
+
+
+def check_modes(project: Project, names: Iterable[str]) -> list[str]:
+    """Refuse what the ``network_mode`` of services makes impossible; gives sentences about what it drops.
+
+    Raises ComposeError with the attribute's place, in Docker's words.
+    """
+    said = []
+    for service in map(project.services.__getitem__, names):
+        mode = service.network_mode
+        if mode.startswith(("service:", "container:")):
+            for attribute, what in _conflicts(service):
+                raise ComposeError(
+                    f"service '{service.name}': conflicting options: {what} and the network mode '{mode}'",
+                    hint=f"move '{attribute}' to the service whose network it uses",
+                    path=f"services.{service.name}.{attribute}",
+                )
+        elif mode in ("host", "none") and service.ports:
+            said.append(
+                f"service '{service.name}': published ports are discarded when using {mode} network mode: "
+                "remove 'ports'"
+            )
+    return said
+
+
+def _conflicts(service: Service) -> Iterator[tuple[str, str]]:
+    words = {
+        "ports": "port publishing (ports)",
+        "hostname": "hostname",
+        "dns": "dns",
+        "dns_search": "dns_search",
+        "dns_opt": "dns_opt",
+        "extra_hosts": "custom host-to-IP mapping (extra_hosts)",
+        "links": "links",
+        "mac_address": "mac_address",
+    }
+    for attribute, what in words.items():
+        if getattr(service, attribute):
+            yield attribute, what
 
 
 def network_spec(project: str, network: Network) -> NetworkSpec:

@@ -297,6 +297,7 @@ class _Reconciler:
                 service=service.name,
                 number=number,
                 waits=waits,
+                shares=shared_namespaces(service),
                 id=id,
             )
         )
@@ -311,8 +312,14 @@ def waits_of(service: Service, project: Project) -> tuple[Wait, ...]:
     )
 
 
+def shared_namespaces(service: Service) -> tuple[str, ...]:
+    """Services whose namespaces this one lives in."""
+    modes = (service.network_mode, service.ipc, service.pid)
+    return tuple(mode.removeprefix("service:") for mode in modes if mode.startswith("service:"))
+
+
 def _shares_with(service: Service) -> list[str]:
     """Services whose namespaces or mounts this one uses: it cannot outlive their containers."""
-    modes = (service.network_mode, service.ipc, service.pid)
-    names = [mode.removeprefix("service:") for mode in modes if mode.startswith("service:")]
-    return names + [v.split(":")[0] for v in service.volumes_from if not v.startswith("container:")]
+    return [*shared_namespaces(service)] + [
+        v.split(":")[0] for v in service.volumes_from if not v.startswith("container:")
+    ]

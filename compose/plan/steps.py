@@ -43,6 +43,7 @@ class Step:
     name:    what it acts on: container, network or volume name.
     service: of a container; number: its replica number; id: of an existing container, else "".
     carry:   anonymous volumes taken over from the container it replaces (target to volume name).
+    shares:  services whose namespaces it lives in: it is prepared after them.
     force:   remove together with its anonymous volumes.
     """
 
@@ -54,6 +55,7 @@ class Step:
     number: int = 0
     id: str = ""
     waits: tuple[Wait, ...] = ()
+    shares: tuple[str, ...] = ()
     carry: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     timeout: float | None = None
 

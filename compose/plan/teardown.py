@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from compose.model.project import Project
 from compose.plan.observed import ALIVE, NETWORK, PROJECT, VOLUME, Container, Observed
-from compose.plan.reconcile import waits_of
+from compose.plan.reconcile import shared_namespaces, waits_of
 from compose.plan.steps import Builder, Kind, Plan, Step
 from schemas.frozen import dataclass
 
@@ -186,5 +186,6 @@ def _start_all(
                         number=c.number,
                         after=tuple(stops.values()),
                         waits=waits_of(service, project),
+                        shares=shared_namespaces(service),
                     )
                 )

@@ -20,6 +20,7 @@ from compose.plan import observed as label
 from compose.plan.fingerprint import service_hash
 from compose.plan.launch import ImageFacts, Launch
 from compose.plan.mounts import Ground, mounted
+from compose.plan.networks import Owner
 from compose.plan.reconcile import container_name
 from compose.plan.values import hardware_address, signal_number
 from netns.spec import EndpointSpec, PortSpec
@@ -37,6 +38,7 @@ class Site:
 
     id:         64 hex digits. record: DATA/projects/<project>/containers/<id>. logs: the log directory.
     containers: ids of existing containers by service name and by container name.
+    owner:      of the network namespace it lives in. host: this machine's name.
     inherited:  mounts of the containers named in ``volumes_from``, with whether read-only.
     """
 
@@ -46,6 +48,8 @@ class Site:
     ground: Ground
     containers: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     inherited: tuple[tuple[tuple[Mount, ...], bool], ...] = ()
+    owner: Owner = Owner()
+    host: str = ""
     carry: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 
@@ -58,7 +62,8 @@ def translate(project: Project, service: Service, number: int, image: ImageFacts
     mounts = mounted(service, project, image.volumes, site.ground, site.carry, site.inherited, image.mounted)
     log, size, count = _log(service, site.logs, name)
     shares_network = spaces.network.startswith("container:")
-    hostname = service.hostname or ("" if spaces.uts == "host" or shares_network else site.id[:12])
+    own_name = site.host if spaces.network == "host" else "" if spaces.uts == "host" else site.id[:12]
+    hostname = site.owner.hostname if shares_network else service.hostname or own_name
     spec = ContainerSpec(
         id=site.id,
         name=name,
@@ -69,7 +74,7 @@ def translate(project: Project, service: Service, number: int, image: ImageFacts
         user=service.user or image.user,
         groups=service.group_add,
         hostname=hostname,
-        domainname=service.domainname,
+        domainname=site.owner.domainname if shares_network else service.domainname,
         mounts=mounts.ordered(),
         read_only=service.read_only,
         tty=service.tty,
@@ -93,7 +98,7 @@ def translate(project: Project, service: Service, number: int, image: ImageFacts
         shm_size=service.shm_size or 64 * 1024 * 1024,
         stop_signal=signal_number(service.stop_signal or image.stop_signal or "SIGTERM"),
         stop_grace=seconds(service.stop_grace_period, DEFAULT_GRACE),
-        etc="" if spaces.network == "host" else f"{site.record}/etc",
+        etc=site.owner.etc if shares_network else f"{site.record}/etc",
         labels=_labels(project, service, number, image),
         annotations=service.annotations,
     )

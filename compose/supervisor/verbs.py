@@ -29,6 +29,7 @@ from compose.model.project import Project
 from compose.model.service import Condition
 from compose.plan import teardown
 from compose.plan.launch import ImageFacts
+from compose.plan.networks import check_modes, with_modes
 from compose.plan.observed import ALIVE, Container, Observed
 from compose.plan.reconcile import UpOptions, reconcile
 from compose.plan.steps import Plan
@@ -76,7 +77,7 @@ class Call:
     def adopt_project(self) -> list[str]:
         """Take the project of the arguments as the current one; gives its start order."""
         machine, told = self.machine, self.arguments
-        machine.project = bind(told["project"])
+        machine.project = with_modes(bind(told["project"]))
         for service, document in (told.get("images") or {}).items():
             machine.images[service] = from_json(ImageFacts, document)
         order = told.get("order")
@@ -102,6 +103,8 @@ async def up(call: Call) -> dict[str, Any]:
         options = dataclasses.replace(options, images={s: i.id for s, i in call.machine.images.items()})
         project = call.machine.project
         assert project is not None
+        for text in check_modes(project, order):
+            call.emit(warning(text))
         plan = reconcile(project, order, call.observe(), options)
         _tell_orphans(call, plan)
         for name in plan.kept:

@@ -1,4 +1,4 @@
-"""Resolve "container:<id>" to namespaces below /proc.
+"""Resolve "container:<id>" and "path:<path>" to namespaces.
 
 Comes in:  a spec and where its project lies.
 Goes out:  kind -> path, for ``launch``.
@@ -26,7 +26,9 @@ def joins(spec: ContainerSpec, place: Place, only: str = "") -> dict[str, str]:
         if only and kind != only:
             continue
         wanted = getattr(spec.namespaces, kind)
-        if wanted.startswith("container:"):
+        if wanted.startswith("path:"):
+            found[kind] = wanted.removeprefix("path:")
+        elif wanted.startswith("container:"):
             found[kind] = f"/proc/{_pid(wanted.removeprefix('container:'), place)}/ns/{file}"
     return found
 

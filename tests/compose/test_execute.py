@@ -162,3 +162,14 @@ def test_a_cancelled_run_discards_what_waits_at_the_gate() -> None:
     machine = Never()
     asyncio.run(scenario(machine))
     assert machine.lines[-1] == "discard web" and "open db" in machine.lines
+
+
+def test_who_lives_in_namespaces_of_another_is_prepared_after_it_and_not_at_all_without_it() -> None:
+    steps = (step(Kind.START, "app", shares=("vpn",)), step(Kind.START, "vpn"))
+    machine = Notebook()
+    play(machine, *steps)
+    assert machine.lines.index("prepare vpn") < machine.lines.index("prepare app")
+    machine = Notebook(fail=["prepare vpn"])
+    error = play(machine, *steps)[1]
+    assert str(error) == "prepare vpn failed"
+    assert "prepare app" not in machine.lines

@@ -80,7 +80,13 @@ def test_hosts_has_loopback_the_extra_hosts_and_the_container_itself() -> None:
         "192.0.2.7\tapi",
         "2001:db8::1\tsix",
         "172.18.0.1\thost.docker.internal",
+        "172.18.0.1\thost.containers.internal",
         "172.18.0.2\tweb.example.org web",
         "fd00::2\tweb.example.org web",
+    ]
+    assert naming.hosts_file([], "web", gateway="127.0.0.1", host="::1 mine\n").splitlines() == [
+        "::1 mine",
+        "127.0.0.1\thost.docker.internal",
+        "127.0.0.1\thost.containers.internal",
     ]
     assert "host.docker" not in naming.hosts_file([], "web", extra=[("host.docker.internal", "host-gateway")])

@@ -14,7 +14,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -77,6 +77,23 @@ class Leases:
 
     def forget_network(self, name: str) -> None:
         shutil.rmtree(self.root / directory_name(name), ignore_errors=True)
+
+    def claim(self, network: str, project: str, names: Iterable[str]) -> None:
+        """Note the names of a project on a network, beside the endpoints: those who watch them see it."""
+        path = self.endpoints_directory(network) / f".names-{directory_name(project)}"
+        wanted = {"names": sorted(names)}
+        if path.parent.exists() and read(path) != wanted:
+            write(path, wanted)
+
+    def disclaim(self, project: str) -> None:
+        """Forget the names of a project on all networks."""
+        for path in self.root.glob(f"*/endpoints/.names-{directory_name(project)}"):
+            path.unlink(missing_ok=True)
+
+    def claimed(self, network: str) -> list[str]:
+        """The names that projects have on a network, whatever runs."""
+        files = sorted(self.endpoints_directory(network).glob(".names-*"))
+        return [str(name) for data in map(read, files) if data for name in data["names"]]
 
     def write(self, lease: Lease) -> None:
         spec = lease.endpoint.spec

@@ -149,7 +149,7 @@ class Attachments:
         self, launch: Launch, namespace: Path, endpoints: Sequence[Endpoint], held: Sequence[int] = ()
     ) -> None:
         names = [endpoint.spec.network for endpoint in endpoints]
-        self.server.attach(launch.spec.id, namespace, names, dns=launch.dns, held=held)
+        self.server.attach(launch.spec.id, namespace, names, dns=launch.dns, links=launch.links, held=held)
 
     def _write_etc(self, launch: Launch, endpoints: Sequence[Endpoint]) -> None:
         """Fill the files in place: they are bound into the container already."""

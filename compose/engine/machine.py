@@ -17,7 +17,7 @@ from compose.engine.attach import Attachments
 from compose.engine.events import Emit, Event, step
 from compose.engine.keeper import Keeper, Workshop, new_id, not_healthy
 from compose.engine.observe import facts, read_json
-from compose.engine.sharing import elsewhere, owner_id, owner_of
+from compose.engine.sharing import find_owner, owner_id
 from compose.engine.through import through
 from compose.errors import ComposeError
 from compose.model.places import Places
@@ -27,7 +27,7 @@ from compose.plan import observed as label
 from compose.plan.fingerprint import volume_hash
 from compose.plan.launch import ImageFacts, Launch
 from compose.plan.mounts import Ground
-from compose.plan.networks import Owner, network_spec
+from compose.plan.networks import names_on, network_spec
 from compose.plan.steps import Kind, Plan, Step, Wait
 from compose.plan.translate import Site, translate
 from netns.errors import AddressTaken, PortBusy
@@ -167,7 +167,14 @@ class ProjectMachine:
             raise ComposeError(
                 error.message, hint=error.hint, path=f"networks.{network.key}{place}"
             ) from error
+        self.claim_names()
         self.attachments.tell()
+
+    def claim_names(self) -> None:
+        """Have the names of the project answered on its networks, whatever of it runs."""
+        assert self.project is not None
+        for network, names in names_on(self.project).items():
+            self.attachments.networks.claim(network, names)
 
     async def remove_network(self, name: str) -> None:
         """Remove a network nobody is on. The kernel takes 30 to 60 ms a bridge, so a thread waits for it."""
@@ -248,7 +255,7 @@ class ProjectMachine:
         assert self.project is not None
         id = new_id()
         containers = self._siblings()
-        owner = self._owner(service, containers)
+        owner = find_owner(self.places, service, self._launches(), containers)
         site = Site(
             id=id,
             record=str(self.record(id)),
@@ -318,6 +325,7 @@ class ProjectMachine:
     def forget(self) -> None:
         """Nothing of the project is left: remove its records and logs, and what killed builds left."""
         sweep(self.attachments.networks)
+        self.attachments.networks.disclaim()
         delete(self.data)
 
     def _launches(self) -> list[Launch]:
@@ -331,19 +339,6 @@ class ProjectMachine:
             if launch.number == 1 and launch.spec.labels.get(label.ONEOFF) != "True":
                 found[launch.service] = launch.spec.id
         return found
-
-    def _owner(self, service: Service, containers: dict[str, str]) -> Owner:
-        """The container whose network ``service`` uses; one of another project is added to ``containers``."""
-        mode, _, name = service.network_mode.partition(":")
-        if mode not in ("service", "container"):
-            return Owner()
-        for launch in self._launches():
-            if launch.spec.id == containers.get(name):
-                return owner_of(launch.spec)
-        found = elsewhere(self.places, name) if mode == "container" else None
-        if found:
-            containers[name] = found.id
-        return found or Owner()
 
     def _inherited(self, service: Service) -> tuple[tuple[tuple[Mount, ...], bool], ...]:
         found = []

@@ -13,9 +13,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from compose.model.places import Places
+from compose.model.service import Service
 from compose.plan.launch import Launch
 from compose.plan.networks import Owner
 from runtime import state
@@ -33,7 +35,23 @@ def owner_of(spec: ContainerSpec) -> Owner:
     return Owner(id=spec.id, etc=spec.etc, hostname=spec.hostname, domainname=spec.domainname)
 
 
-def elsewhere(places: Places, name: str) -> Owner | None:
+def find_owner(
+    places: Places, service: Service, launches: Iterable[Launch], containers: dict[str, str]
+) -> Owner:
+    """The container whose network ``service`` uses; one of another project is added to ``containers``."""
+    mode, _, name = service.network_mode.partition(":")
+    if mode not in ("service", "container"):
+        return Owner()
+    for launch in launches:
+        if launch.spec.id == containers.get(name):
+            return owner_of(launch.spec)
+    found = _elsewhere(places, name) if mode == "container" else None
+    if found:
+        containers[name] = found.id
+    return found or Owner()
+
+
+def _elsewhere(places: Places, name: str) -> Owner | None:
     """A running container of any project by its name or id, for ``container:NAME``."""
     with contextlib.suppress(FileNotFoundError):
         for entry in sorted(os.scandir(places.data / "projects"), key=lambda e: e.name):

@@ -46,7 +46,6 @@ WHY: dict[str, str] = {
     "services.*.deploy.rollback_config": _SWARM,
     "services.*.deploy.update_config": _SWARM,
     "services.*.develop.watch": "files are not watched",
-    "services.*.external_links": "join the other project's network instead",
     "services.*.gpus": _UP + "GPU requests are not handled",
     "services.*.isolation": _UP + _WINDOWS,
     "services.*.models": _UP + "there is no model runner here",

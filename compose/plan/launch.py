@@ -74,6 +74,7 @@ class Launch:
     binds:    host paths that have to exist; True: make a missing one as a directory.
     restart:  "no", "always", "on-failure[:n]" or "unless-stopped".
     hosts:    further lines of /etc/hosts as "name=address"; host-gateway is resolved at the start.
+    links:    names for others that this container alone has (``links``, ``external_links``).
     seccomp_file: absolute path of a profile to read, or "".
     """
 
@@ -88,6 +89,7 @@ class Launch:
     binds: Mapping[str, bool] = field(default_factory=dict)
     files: tuple[File, ...] = ()
     hosts: tuple[str, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     dns_opt: tuple[str, ...] = ()

@@ -95,6 +95,20 @@ def _conflicts(service: Service) -> Iterator[tuple[str, str]]:
             yield attribute, what
 
 
+def names_on(project: Project) -> dict[str, set[str]]:
+    """What the services of a project are called on each network, by the network's real name."""
+    found: dict[str, set[str]] = {}
+    for service in project.services.values():
+        for key, attachment in service.networks.items():
+            if key in project.networks:
+                numbers = range(1, service.scale + 1)
+                made = {f"{project.name}-{service.name}-{number}" for number in numbers}
+                names = {service.name, *attachment.aliases, service.hostname}
+                names |= {service.container_name} if service.container_name else made
+                found.setdefault(project.networks[key].name, set()).update(names - {""})
+    return found
+
+
 def network_spec(project: str, network: Network) -> NetworkSpec:
     """A network of the file in the words of ``netns``. Raises ComposeError for other drivers than bridge."""
     if network.driver not in ("", "bridge", "default"):

@@ -116,6 +116,7 @@ def translate(project: Project, service: Service, number: int, image: ImageFacts
         binds=mounts.binds,
         files=tuple(mounts.files),
         hosts=service.extra_hosts,
+        links=_links(service),
         dns=service.dns,
         dns_search=service.dns_search,
         dns_opt=service.dns_opt,
@@ -191,9 +192,8 @@ def endpoints(
     project: Project, service: Service, id: str, name: str, *, routes: bool = False
 ) -> tuple[EndpointSpec, ...]:
     """One endpoint per network of the service, highest priority first."""
-    linked = _link_aliases(project, service.name)
     found = [
-        replace(_endpoint(project.networks[key].name, attachment, service, id, name, linked), routes=routes)
+        replace(_endpoint(project.networks[key].name, attachment, service, id, name), routes=routes)
         for key, attachment in service.networks.items()
         if key in project.networks
     ]
@@ -206,9 +206,9 @@ def _endpoint(
     service: Service,
     id: str,
     name: str,
-    linked: tuple[str, ...],
 ) -> EndpointSpec:
-    names = dict.fromkeys((service.name, name, id[:12], *attachment.aliases, *linked))
+    own = (service.hostname,) if service.hostname else ()
+    names = dict.fromkeys((service.name, name, id[:12], *own, *attachment.aliases))
     return EndpointSpec(
         network=network,
         container=id,
@@ -224,15 +224,10 @@ def _endpoint(
     )
 
 
-def _link_aliases(project: Project, name: str) -> tuple[str, ...]:
-    """Further names other services gave this one by ``links: [name:alias]``."""
-    found = []
-    for service in project.services.values():
-        for link in service.links:
-            target, _, alias = link.partition(":")
-            if target == name and alias:
-                found.append(alias)
-    return tuple(found)
+def _links(service: Service) -> dict[str, str]:
+    """What this service alone calls others, in lower case: alias to service or container."""
+    pairs = (text.partition(":") for text in (*service.links, *service.external_links))
+    return {alias.lower(): target.lower() for target, _, alias in pairs if alias and alias != target}
 
 
 def _ports(service: Service) -> tuple[PortSpec, ...]:

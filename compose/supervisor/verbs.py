@@ -109,6 +109,7 @@ async def up(call: Call) -> dict[str, Any]:
         _tell_orphans(call, plan)
         for name in plan.kept:
             call.emit(step("container", name, "Running"))
+        call.machine.claim_names()
         call.machine.reserve(plan)
         try:
             await execute(plan, call.machine, call.emit, parallel=int(call.arguments.get("parallel") or 0))

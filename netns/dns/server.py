@@ -15,13 +15,15 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from random import randrange
 from typing import Any, Protocol
 
 from netns.dns import message
-from netns.dns.upstream import Exchange, Resolvers
+from netns.dns.upstream import Exchange, Memory, Resolvers
 from netns.dns.zone import Names, Zone, names_of, replies
 from netns.errors import NetworkFailure
 from netns.naming import LOCAL_RESOLVER
@@ -32,7 +34,8 @@ from netns.spec import Endpoint, Network
 
 BURST = 64  # datagrams taken from one socket before others get their turn
 CACHED = 2048
-EXCHANGES, EXCHANGES_EACH = 128, 64  # questions forwarded at a time, in all and of one container
+EXCHANGES, EXCHANGES_EACH = 192, 128  # questions forwarded at a time, in all and of one container
+QUEUE, PATIENCE = 2048, 4.5  # questions of one container that wait for their turn, and seconds they do
 UNREAD = 1 << 20  # bytes of answers that a TCP client may leave unread
 STREAMS = 64  # TCP connections of one container
 STREAM_IDLE = 10.0
@@ -45,6 +48,7 @@ class Directory(Protocol):
     def find(self, name: str) -> Network | None: ...
     def endpoints(self, name: str) -> list[Endpoint]: ...
     def endpoints_directory(self, name: str) -> Path: ...
+    def claimed(self, name: str) -> Iterable[str]: ...
 
 
 class Book:
@@ -67,7 +71,7 @@ class Book:
         found = self._directory.find(network)
         if found is None:
             return None
-        names = names_of(found, self._directory.endpoints(network))
+        names = names_of(found, self._directory.endpoints(network), self._directory.claimed(network))
         # a second change within the clock's tick would leave the same stamp: do not trust it yet
         trusted = time.time_ns() - stamp > SETTLED * 1e9
         self._known[network] = (stamp if trusted else 0, names)
@@ -87,6 +91,7 @@ class Server:
         self._upstream = tuple(upstream) if upstream is not None else None
         self._clients: dict[str, Client] = {}
         self._exchanges: set[Exchange] = set()
+        self._memory = Memory()
 
     def attach(
         self,
@@ -95,11 +100,13 @@ class Server:
         networks: Sequence[str],
         *,
         dns: Sequence[str] = (),
+        links: Mapping[str, str] | None = None,
         held: Sequence[int] = (),
     ) -> None:
         """Serve ``container`` from now on; its loopback must be up. Replaces an earlier attachment.
 
         networks: in the order in which they are asked. dns: nameservers of the service, "" for the host's.
+        links: names that this container alone has for others, alias to name.
         held: what ``sockets`` gave to a process before us, ours now: what waits in them is answered.
         Raises NetworkFailure when the kernel refuses.
         """
@@ -111,7 +118,7 @@ class Server:
                 datagrams, streams = open_sockets(netns)
         except OSError as error:
             raise NetworkFailure(f"no name server for container {container[:12]}: {error.strerror}") from None
-        self._clients[container] = Client(self, datagrams, streams, tuple(networks), tuple(dns))
+        self._clients[container] = Client(self, datagrams, streams, tuple(networks), tuple(dns), links or {})
 
     def sockets(self, container: str) -> tuple[int, ...]:
         """Descriptors through which ``container`` is served, to be kept alive by another process."""
@@ -129,28 +136,36 @@ class Server:
         for exchange in list(self._exchanges):
             exchange.cancel()
         self._exchanges.clear()
+        self._memory.close()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
         return self._loop
 
-    def zone(self, networks: Sequence[str]) -> Zone:
+    def zone(self, networks: Sequence[str], links: Mapping[str, str]) -> Zone:
         found = (self._book.names(network) for network in networks)
-        return Zone(tuple(names for names in found if names))
+        return Zone(tuple(names for names in found if names), links)
+
+    @property
+    def full(self) -> bool:
+        """No further question can be forwarded now."""
+        return len(self._exchanges) >= EXCHANGES
 
     def forward(
         self, query: bytes, servers: Sequence[str], done: Callable[[bytes | None], None], *, stream: bool
     ) -> None:
-        """Ask ``servers`` or the host's; too many questions at a time are given up at once."""
+        """Ask ``servers`` or the host's."""
         chosen = servers or (self._upstream if self._upstream is not None else self._resolvers.current())
-        if len(self._exchanges) >= EXCHANGES or not chosen:
+        if not chosen:
             return done(None)
 
         def finished(reply: bytes | None) -> None:
             self._exchanges.discard(exchange)
             done(reply)
+            for client in list(self._clients.values()):
+                client.advance()
 
-        exchange = Exchange(self._loop, query, chosen, finished, stream=stream)
+        exchange = Exchange(self._loop, query, chosen, finished, stream=stream, memory=self._memory)
         self._exchanges.add(exchange)
 
 
@@ -164,13 +179,15 @@ class Client:
         streams: socket.socket,
         networks: tuple[str, ...],
         dns: tuple[str, ...],
+        links: Mapping[str, str],
     ) -> None:
-        self._server, self._networks, self._dns = server, networks, dns
+        self._server, self._networks, self._dns, self._links = server, networks, dns, links
         self._datagrams, self._listener = datagrams, streams
         self._streams: set[Stream] = set()
-        self._zone = Zone(())
+        self._zone = Zone((), {})
         self._made: dict[bytes, Sequence[bytes]] = {}
-        self._turn = self._waiting = 0
+        self._waiting = 0
+        self._queue: deque[tuple[float, bytes, Callable[[bytes | None], None], bool]] = deque()
         server.loop.add_reader(datagrams, self._read)
         server.loop.add_reader(streams, self._accept)
 
@@ -196,21 +213,31 @@ class Client:
         if found:
             if not stream and len(self._made) < CACHED:
                 self._made[data[2:]] = [reply[2:] for reply in found]
-            return send(found[self._turn % len(found)])
+            return send(found[randrange(len(found))])
         failure = message.answer(question, (), message.SERVFAIL, stream=stream)
-        if not self._zone.outward or self._waiting >= EXCHANGES_EACH:
+        if not (self._zone.outward or self._dns) or len(self._queue) >= QUEUE:
             return send(failure)
+        self._queue.append((self._server.loop.time(), data, lambda reply: send(reply or failure), stream))
+        self.advance()
 
-        def done(reply: bytes | None) -> None:
-            self._waiting -= 1
-            send(reply or failure)
+    def advance(self) -> None:
+        """Forward questions that wait, as many as may be under way."""
+        while self._queue and self._waiting < EXCHANGES_EACH and not self._server.full:
+            at, data, answer, stream = self._queue.popleft()
+            if self._server.loop.time() - at > PATIENCE:
+                answer(None)
+                continue
 
-        self._waiting += 1
-        self._server.forward(data, self._dns, done, stream=stream)
+            def done(reply: bytes | None, answer: Callable[[bytes | None], None] = answer) -> None:
+                self._waiting -= 1
+                answer(reply)
+
+            self._waiting += 1
+            self._server.forward(data, self._dns, done, stream=stream)
 
     def refresh(self) -> None:
         """Look whether the records changed; answers already made are dropped then."""
-        zone = self._server.zone(self._networks)
+        zone = self._server.zone(self._networks, self._links)
         if len(self._made) >= CACHED or [id(n) for n in zone.networks] != [
             id(n) for n in self._zone.networks
         ]:
@@ -225,13 +252,12 @@ class Client:
                 data, asker = receive(4096)
             except OSError:
                 return
-            self._turn += 1
             known = made.get(data[2:])
             if known is None:
                 self.reply(data, self._sender(asker))
                 continue
             try:
-                send(data[:2] + known[self._turn % len(known)], asker)
+                send(data[:2] + known[randrange(len(known))], asker)
             except OSError:
                 continue
 

@@ -4,16 +4,16 @@ Comes in:  the endpoints of those networks.
 Goes out:  addresses of a name, the name of an address, or None for "not ours".
 Not here:  reading the records (network), packets (message).
 
-Services answer all their replicas, in rotated order. The first network that knows a name answers.
+Services answer all their replicas, in rotated order. The first network where a name has an address answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 
 from netns.dns import message
-from netns.spec import Endpoint, Network
+from netns.spec import NOTHING, Endpoint, Network
 from schemas.frozen import dataclass, field
 
 
@@ -26,9 +26,14 @@ class Names:
     pointers: dict[str, str] = field(default_factory=dict)
 
 
-def names_of(network: Network, endpoints: Iterable[Endpoint]) -> Names:
-    """Collect every name of ``endpoints``, plain and followed by the network's name."""
+def names_of(network: Network, endpoints: Iterable[Endpoint], claimed: Iterable[str] = ()) -> Names:
+    """Collect every name of ``endpoints``, plain and followed by the network's name.
+
+    claimed: names of projects, also of what does not run: known, without an address.
+    """
     found = Names(network)
+    for name in claimed:
+        found.addresses.setdefault(name.lower(), [])
     for endpoint in endpoints:
         spec = endpoint.spec
         mine = [address for address in (endpoint.ipv4, endpoint.ipv6) if address]
@@ -45,16 +50,24 @@ def names_of(network: Network, endpoints: Iterable[Endpoint]) -> Names:
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """What one container can ask for by itself: its networks in order."""
+    """What one container can ask for by itself: its networks in order, and names of its own for others."""
 
     networks: tuple[Names, ...]
+    links: Mapping[str, str] = NOTHING
 
     def addresses(self, name: str) -> list[str] | None:
-        """All addresses behind ``name`` (lower case) on the first network that knows it; None: not ours."""
-        for names in self.networks:
-            if name in names.addresses:
-                return names.addresses[name]
-        return None
+        """All addresses behind ``name`` (lower case) on the first network where it has some; None: not ours.
+
+        A name that is known and has no address is ours, and so is everything below a network's name.
+        """
+        if name == "localhost" or name.endswith(".localhost"):  # RFC 6761 section 6.3
+            return ["127.0.0.1", "::1"]
+        name = self.links.get(name, name)
+        known = [names.addresses[name] for names in self.networks if name in names.addresses]
+        if known:
+            return next(filter(None, known), [])
+        below = (name.endswith("." + names.network.spec.name.lower()) for names in self.networks)
+        return [] if any(below) else None
 
     def pointer(self, address: str) -> str | None:
         """The name of ``address``; "" when it is in our subnets but nobody has it; None: not ours."""
@@ -76,13 +89,13 @@ class Zone:
 
 def replies(zone: Zone, question: message.Question, *, stream: bool) -> Sequence[bytes] | None:
     """All rotations of our own answer; None when somebody else must be asked."""
-    if question.space not in (message.IN, message.ANY):
-        return None
     if address := message.reverse_address(question.name):
         return _pointer(zone, question, address, stream=stream)
     found = zone.addresses(question.name)
     if found is None:
         return None
+    if question.space not in (message.IN, message.ANY):  # a name of ours, in a class that has nothing
+        return [message.answer(question, (), stream=stream)]
     versions = {message.A: (4,), message.AAAA: (6,), message.ANY: (4, 6)}.get(question.kind, ())
     records = [message.address_record(a) for a in found if ip_address(a).version in versions]
     turns = [records[n:] + records[:n] for n in range(max(1, len(records)))]

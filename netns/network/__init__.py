@@ -2,6 +2,7 @@
 
 from netns.network.build import build_network
 from netns.network.mending import Watch
-from netns.network.networks import RESOLV_CONF, Connection, Networks
+from netns.network.networks import Connection, Networks
+from netns.network.words import RESOLV_CONF
 
 __all__ = ["RESOLV_CONF", "Connection", "Networks", "Watch", "build_network"]

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, closing
 from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 
 from netns import ipam, naming
-from netns.errors import AddressTaken, NetworkFailure, NetworkInUse, NetworkNotFound
+from netns.errors import AddressTaken, NetworkFailure, NetworkNotFound
 from netns.leases import Lease, Leases
 from netns.links import Links, furnish
 from netns.network import foreign
 from netns.network.mending import Mender, closed_by
 from netns.network.publishing import Publishing
 from netns.network.safety import Safety
+from netns.network.words import host_resolv_conf, in_use, kernel_says, of, title
 from netns.nftables import guard, ruleset
 from netns.nftables.apply import Firewall
 from netns.ports.reserve import sweep_notes
@@ -30,7 +31,6 @@ from netns.spec import Endpoint, EndpointSpec, Network, NetworkSpec, PortSpec
 from schemas.frozen import dataclass, replace
 
 _parsed = lru_cache(4096)(ip_address)
-RESOLV_CONF = Path("/etc/resolv.conf")
 TRIES = 5
 
 
@@ -71,6 +71,10 @@ class Networks:
         """The directory whose change time tells that endpoints of ``name`` came or went."""
         return self._leases.endpoints_directory(name)
 
+    def claimed(self, name: str) -> list[str]:
+        """The names that projects have on a network, also while nothing of them runs."""
+        return self._leases.claimed(name)
+
     def published(self, container: str) -> tuple[PortSpec, ...]:
         """The ports of a connected container, ``published`` filled in."""
         return tuple(port for lease in self._leases.of_container(container) for port in lease.ports)
@@ -83,7 +87,7 @@ class Networks:
         Raises AddressTaken when a subnet belongs to somebody else, AddressesExhausted,
         NetworkFailure for what the kernel refuses.
         """
-        with self._leases.locked(), _kernel_says(f"network '{spec.name}' cannot be created"):
+        with self._leases.locked(), kernel_says(f"network '{spec.name}' cannot be created"):
             network = self._leases.network(spec.name)
             fresh = network is None
             with ExitStack() as undo:
@@ -106,7 +110,7 @@ class Networks:
         with closing(Firewall()) as firewall, closing(Links()) as links:
             with self._leases.locked():
                 if leases := self._leases.of_network(name):
-                    raise _in_use(name, leases)
+                    raise in_use(name, leases)
                 network = self._leases.network(name)
                 bridge = 0
                 if network:
@@ -120,6 +124,14 @@ class Networks:
                     self._safety.release(firewall, links)
             if bridge and not last:  # by number: the name may be another's by now
                 links.delete(bridge)
+
+    def claim(self, name: str, names: Iterable[str]) -> None:
+        """Answer ``names`` of the project on a network here, also while nothing of them runs."""
+        self._leases.claim(name, self._project, names)
+
+    def disclaim(self) -> None:
+        """Forget what ``claim`` noted, on all networks."""
+        self._leases.disclaim(self._project)
 
     # containers
 
@@ -147,7 +159,7 @@ class Networks:
             if self.mender.missing(network := self._network(spec.network)):
                 self.create(network.spec)
         self.disconnect(container, keep_ports=True)  # what a crash left of it
-        with ExitStack() as undo, _kernel_says(f"container {name or container[:12]} cannot be connected"):
+        with ExitStack() as undo, kernel_says(f"container {name or container[:12]} cannot be connected"):
             if ports:
                 ports = self.reserve(container, ports, name=name)
                 undo.callback(self._publishing.reservations.release, container)
@@ -254,11 +266,11 @@ class Networks:
         )
         own = links.index(bridge)
         routes = list(links.routes())
-        named = [(s, f"network '{n.spec.name}'{_of(n)}") for n in self.all() for s in ipam.subnets_of(n)]
+        named = [(s, f"network '{n.spec.name}'{of(n)}") for n in self.all() for s in ipam.subnets_of(n)]
         hosts = [
             (s, f"a route of the host by {links.name(n) or '?'}") for s, n in routes if not own or n != own
         ]
-        servers = [ipam.parse_subnet(s.split("%")[0]) for s in naming.nameservers(_host_resolv_conf())]
+        servers = [ipam.parse_subnet(s.split("%")[0]) for s in naming.nameservers(host_resolv_conf())]
         taken = [subnet for subnet, _ in named + hosts] + servers
         four, gateway4 = "", ""
         if spec.ipv4:
@@ -286,7 +298,7 @@ class Networks:
         for other in self.all():
             if other.bridge == network.bridge:
                 raise AddressTaken(
-                    f"bridge '{network.bridge}' belongs to network '{other.spec.name}'{_of(other)}",
+                    f"bridge '{network.bridge}' belongs to network '{other.spec.name}'{of(other)}",
                     hint="choose another name for the bridge of this network",
                 )
         index = links.index(network.bridge)
@@ -358,7 +370,7 @@ class Networks:
                 continue
             for address in (lease.endpoint.ipv4, lease.endpoint.ipv6):
                 if address:
-                    holders[_parsed(address)] = _title(lease)
+                    holders[_parsed(address)] = title(lease)
         former = {c: e for (n, c), e in self._former.items() if n == spec.network}
         mine = former.pop(spec.container, None) or Endpoint(spec=spec)
         kept = {_parsed(a) for e in former.values() for a in (e.ipv4, e.ipv6) if a}
@@ -407,44 +419,9 @@ class Networks:
                 break
             except NetworkFailure as error:
                 if not left:
-                    self._notice(f"{error.message}; it is still led to container {_title(lease)}")
+                    self._notice(f"{error.message}; it is still led to container {title(lease)}")
                 time.sleep(0.01)
         self._publish(container, (self._network(spec.network), lease.endpoint), lease.ports)
 
     def _notice(self, *sentences: str) -> None:
         self.notices += [sentence for sentence in sentences if sentence not in self.notices]
-
-
-def _in_use(name: str, leases: Sequence[Lease]) -> NetworkInUse:
-    holders = ", ".join(sorted(_title(lease) for lease in leases)[:5])
-    return NetworkInUse(
-        f"network '{name}' still has {len(leases)} endpoints: {holders}",
-        hint="stop the containers that use it first",
-    )
-
-
-def _of(network: Network) -> str:
-    return f" of project '{network.spec.project}'" if network.spec.project else ""
-
-
-def _title(lease: Lease) -> str:
-    name = lease.endpoint.spec.container_name or lease.endpoint.spec.container[:12]
-    return f"'{name}'" + (f" of project '{lease.project}'" if lease.project else "")
-
-
-def _host_resolv_conf() -> str:
-    try:
-        return RESOLV_CONF.read_text()
-    except OSError:
-        return ""
-
-
-@contextmanager
-def _kernel_says(what: str) -> Iterator[None]:
-    """Turn a refusal of the kernel into a sentence."""
-    try:
-        yield
-    except PermissionError as error:
-        raise NetworkFailure(f"{what}: {error}", hint="networks need root (CAP_NET_ADMIN)") from error
-    except OSError as error:
-        raise NetworkFailure(f"{what}: {error}") from error

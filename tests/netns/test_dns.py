@@ -109,7 +109,9 @@ def test_own_names_are_never_forwarded_whatever_is_asked() -> None:
         assert found is not None
         assert counts(found[0]) == (0, 0, False)
     assert replies(own, parsed(query("example.org")), stream=False) is None
-    assert replies(own, parsed(query("web", space=3)), stream=False) is None
+    found = replies(own, parsed(query("web", space=3)), stream=False)  # CHAOS: ours, and nothing there
+    assert found is not None
+    assert counts(found[0]) == (0, 0, False)
 
 
 def test_addresses_of_our_subnets_have_names_or_do_not_exist() -> None:
@@ -126,3 +128,28 @@ def test_addresses_of_our_subnets_have_names_or_do_not_exist() -> None:
 def test_internal_networks_alone_lead_nowhere() -> None:
     assert not zone(internal=True).outward
     assert zone().outward
+
+
+def test_names_of_what_does_not_run_are_ours_without_an_address() -> None:
+    network = Network(spec=NetworkSpec(name="shop_n"), bridge="br")
+    own = Zone((names_of(network, [], ["DB", "storage"]),))
+    assert own.addresses("db") == own.addresses("storage") == []
+    assert own.addresses("anything.shop_n") == []
+    assert own.addresses("example.org") is None
+    assert own.addresses("localhost") == ["127.0.0.1", "::1"]
+
+
+def test_a_link_is_a_name_for_the_linker_alone() -> None:
+    network = Network(spec=NetworkSpec(name="n"), bridge="br")
+    web = Endpoint(spec=EndpointSpec(network="n", container="c", names=("dbtest",)), ipv4="10.0.0.2")
+    db = Endpoint(spec=EndpointSpec(network="n", container="d", names=("db",)), ipv4="10.0.0.3")
+    names = names_of(network, [web, db])
+    assert Zone((names,), {"db": "dbtest"}).addresses("db") == ["10.0.0.2"]
+    assert Zone((names,)).addresses("db") == ["10.0.0.3"]
+
+
+def test_the_second_network_answers_what_is_only_known_on_the_first() -> None:
+    first = names_of(Network(spec=NetworkSpec(name="a"), bridge="a"), [], ["db"])
+    runs = Endpoint(spec=EndpointSpec(network="b", container="c", names=("db",)), ipv4="10.0.0.2")
+    second = names_of(Network(spec=NetworkSpec(name="b"), bridge="b"), [runs])
+    assert Zone((first, second)).addresses("db") == ["10.0.0.2"]

@@ -26,7 +26,10 @@ class PortBusy(NetworkFailure):
     """A published port is held by another process; the message names it.
 
     published: the port of the host that was asked for, 0 when it is not one alone.
+    more: further ports of the same request that are held.
     """
+
+    more: tuple[PortBusy, ...] = ()
 
     def __init__(self, message: str, *, hint: str = "", published: int = 0) -> None:
         super().__init__(message, hint=hint)

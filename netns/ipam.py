@@ -172,7 +172,7 @@ def choose_address(
         taken[parse_address(reserved, "aux_address")] = "aux_addresses"
     if static:
         return str(claim(static, subnet, taken, network.spec.name))
-    if former and ip_address(former) in subnet and ip_address(former) not in taken:
+    if former and ip_address(former) in subnet and ip_address(former) not in taken.keys() | avoided:
         return former
     within = parse_subnet(pool.ip_range, "ip_range") if pool and pool.ip_range else None
     try:

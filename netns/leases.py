@@ -78,10 +78,10 @@ class Leases:
     def forget_network(self, name: str) -> None:
         shutil.rmtree(self.root / directory_name(name), ignore_errors=True)
 
-    def claim(self, network: str, project: str, names: Iterable[str]) -> None:
-        """Note the names of a project on a network, beside the endpoints: those who watch them see it."""
+    def claim(self, network: str, project: str, names: Iterable[str], addresses: Iterable[str]) -> None:
+        """Note names and static addresses of a project on a network, beside its endpoints."""
         path = self.endpoints_directory(network) / f".names-{directory_name(project)}"
-        wanted = {"names": sorted(names)}
+        wanted = {"names": sorted(names), "addresses": sorted(addresses)}
         if path.parent.exists() and read(path) != wanted:
             write(path, wanted)
 
@@ -90,10 +90,10 @@ class Leases:
         for path in self.root.glob(f"*/endpoints/.names-{directory_name(project)}"):
             path.unlink(missing_ok=True)
 
-    def claimed(self, network: str) -> list[str]:
-        """The names that projects have on a network, whatever runs."""
+    def claimed(self, network: str, what: str = "names") -> list[str]:
+        """The names (or ``addresses``) that projects ask for on a network, whatever runs."""
         files = sorted(self.endpoints_directory(network).glob(".names-*"))
-        return [str(name) for data in map(read, files) if data for name in data["names"]]
+        return [str(text) for data in map(read, files) if data for text in data.get(what, ())]
 
     def write(self, lease: Lease) -> None:
         spec = lease.endpoint.spec

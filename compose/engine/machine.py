@@ -27,7 +27,7 @@ from compose.plan import observed as label
 from compose.plan.fingerprint import volume_hash
 from compose.plan.launch import ImageFacts, Launch
 from compose.plan.mounts import Ground
-from compose.plan.networks import names_on, network_spec
+from compose.plan.networks import addresses_on, names_on, network_spec
 from compose.plan.steps import Kind, Plan, Step, Wait
 from compose.plan.translate import Site, translate
 from netns.errors import AddressTaken, PortBusy
@@ -174,7 +174,8 @@ class ProjectMachine:
         """Have the names of the project answered on its networks, whatever of it runs."""
         assert self.project is not None
         for network, names in names_on(self.project).items():
-            self.attachments.networks.claim(network, names)
+            addresses = addresses_on(self.project, network)
+            self.attachments.networks.claim(network, names, addresses)
 
     async def remove_network(self, name: str) -> None:
         """Remove a network nobody is on. The kernel takes 30 to 60 ms a bridge, so a thread waits for it."""
@@ -213,6 +214,7 @@ class ProjectMachine:
             for port in keeper.ports
         }
         held: list[Launch] = []
+        busy: list[Exception] = []
         try:
             for item in plan.steps:
                 if item.kind not in (Kind.CREATE, Kind.START) or (item.kind is Kind.START and not item.id):
@@ -220,12 +222,15 @@ class ProjectMachine:
                 launch = self._planned(item) if item.kind is Kind.CREATE else self.named(item.id).launch
                 if not any((port.published, port.protocol) in freed for port in launch.ports):
                     held.append(launch)
-                    self.attachments.reserve(launch)
-        except BaseException as error:
+                    try:
+                        self.attachments.reserve(launch)
+                    except PortBusy as error:
+                        busy += [_placed(one, launch, self.project) for one in (error, *error.more)]
+            if busy:
+                raise busy[0] if len(busy) == 1 else ExceptionGroup("several ports are in use", busy)
+        except BaseException:
             for launch in held:
                 self.attachments.unplug(launch)
-            if isinstance(error, PortBusy) and (path := _port_path(held[-1], self.project, error.published)):
-                raise ComposeError(error.message, hint=error.hint, path=path) from error
             raise
 
     def release(self) -> None:
@@ -411,6 +416,12 @@ class ProjectMachine:
             for item in keeper.launch.volumes
         }
         ground.release({item.name for item in launch.volumes} - held, self.places, self.name)
+
+
+def _placed(error: PortBusy, launch: Launch, project: Project) -> Exception:
+    """The error with the place of its port in the file, if it has one."""
+    path = _port_path(launch, project, error.published)
+    return ComposeError(error.message, hint=error.hint, path=path) if path else error
 
 
 def _port_path(launch: Launch, project: Project, published: int) -> str:

@@ -109,6 +109,13 @@ def names_on(project: Project) -> dict[str, set[str]]:
     return found
 
 
+def addresses_on(project: Project, network: str) -> set[str]:
+    """The addresses that services ask for on the network of real name ``network``."""
+    keys = [key for key, one in project.networks.items() if one.name == network]
+    given = (s.networks[key] for s in project.services.values() for key in keys if key in s.networks)
+    return {text for one in given for text in (one.ipv4_address, one.ipv6_address) if text}
+
+
 def network_spec(project: str, network: Network) -> NetworkSpec:
     """A network of the file in the words of ``netns``. Raises ComposeError for other drivers than bridge."""
     if network.driver not in ("", "bridge", "default"):
@@ -134,7 +141,7 @@ def network_spec(project: str, network: Network) -> NetworkSpec:
         internal=network.internal,
         ipv4=network.enable_ipv4,
         ipv6=network.enable_ipv6,
-        mtu=int(mtu) if mtu else None,
+        mtu=int(mtu) if mtu.isdigit() else None,
         icc=_truth(network, "com.docker.network.bridge.enable_icc"),
         masquerade=_truth(network, "com.docker.network.bridge.enable_ip_masquerade"),
         labels={

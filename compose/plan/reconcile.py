@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from compose.errors import ComposeError
-from compose.model.project import Project
+from compose.model.project import Network, Project
 from compose.model.service import NOTHING, Condition, Service
 from compose.plan.fingerprint import network_hash, service_hash
-from compose.plan.observed import ALIVE, CONFIG_HASH, Container, Observed
+from compose.plan.observed import ALIVE, CONFIG_HASH, PROJECT, Container, Observed
 from compose.plan.steps import Builder, Kind, Plan, Step, Wait
 from schemas.frozen import dataclass, field
 
@@ -104,12 +104,24 @@ class _Reconciler:
                     path=f"volumes.{volume.key}",
                 )
 
+    def _check_owner(self, network: Network) -> None:
+        """A network belongs to the project that made it."""
+        owner = self.observed.networks[network.name].get(PROJECT, "")
+        if owner != self.project.name:
+            whose = f"project '{owner}'" if owner else "no project"
+            raise ComposeError(
+                f"a network with name {network.name} exists but was not created for project "
+                f"'{self.project.name}': it belongs to {whose}",
+                hint="set 'external: true' to use an existing network, or choose another name",
+                path=f"networks.{network.key}",
+            )
+
     def _find_renewed_networks(self) -> None:
         for network in self.project.networks.values():
             there = self.observed.networks.get(network.name)
-            if there is None or network.external or CONFIG_HASH not in there:
+            if there is None or network.external or there.get(PROJECT) != self.project.name:
                 continue
-            if there[CONFIG_HASH] != network_hash(network):
+            if there.get(CONFIG_HASH) != network_hash(network):
                 self.renewed.add(network.name)
 
     def _orphans(self) -> tuple[str, ...]:
@@ -216,6 +228,7 @@ class _Reconciler:
                 gone = Step(kind=Kind.REMOVE_NETWORK, name=network.name, reason="changed", after=removed)
                 after, reason = (self.out.add(gone),), "changed"
             elif network.name in self.observed.networks:
+                self._check_owner(network)
                 continue
             self.networks[network.key] = self.out.add(
                 Step(kind=Kind.CREATE_NETWORK, name=network.name, reason=reason, after=after)

@@ -29,6 +29,7 @@ from compose.model.project import Project
 from compose.model.service import Condition
 from compose.plan import teardown
 from compose.plan.launch import ImageFacts
+from compose.plan.netcheck import wrong_values
 from compose.plan.networks import check_modes, with_modes
 from compose.plan.observed import ALIVE, Container, Observed
 from compose.plan.reconcile import UpOptions, reconcile
@@ -105,6 +106,8 @@ async def up(call: Call) -> dict[str, Any]:
         assert project is not None
         for text in check_modes(project, order):
             call.emit(warning(text))
+        if wrong := wrong_values(project, order):
+            raise wrong[0] if len(wrong) == 1 else ExceptionGroup("several values are wrong", wrong)
         plan = reconcile(project, order, call.observe(), options)
         _tell_orphans(call, plan)
         for name in plan.kept:

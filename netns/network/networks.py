@@ -125,9 +125,12 @@ class Networks:
             if bridge and not last:  # by number: the name may be another's by now
                 links.delete(bridge)
 
-    def claim(self, name: str, names: Iterable[str]) -> None:
-        """Answer ``names`` of the project on a network here, also while nothing of them runs."""
-        self._leases.claim(name, self._project, names)
+    def claim(self, name: str, names: Iterable[str], addresses: Iterable[str] = ()) -> None:
+        """Answer ``names`` of the project on a network here, also while nothing of them runs.
+
+        addresses: those that the file gives to somebody; others get them when nothing else is left.
+        """
+        self._leases.claim(name, self._project, names, addresses)
 
     def disclaim(self) -> None:
         """Forget what ``claim`` noted, on all networks."""
@@ -374,6 +377,7 @@ class Networks:
         former = {c: e for (n, c), e in self._former.items() if n == spec.network}
         mine = former.pop(spec.container, None) or Endpoint(spec=spec)
         kept = {_parsed(a) for e in former.values() for a in (e.ipv4, e.ipv6) if a}
+        kept |= {_parsed(a) for a in self._leases.claimed(spec.network, "addresses")}
         four = ipam.choose_address(network, spec.ipv4, mine.ipv4, holders, kept, 4)
         six = ipam.choose_address(network, spec.ipv6, mine.ipv6, holders, kept, 6)
         endpoint = Endpoint(

@@ -60,7 +60,7 @@ class Reservations:
     ) -> tuple[PortSpec, ...]:
         """Bind all of ``ports`` for ``container`` or none; what it held before is kept when it fits.
 
-        Raises PortBusy naming the holder, NetworkFailure for what cannot be published.
+        Raises PortBusy naming the holder (the others in ``more``), NetworkFailure for what cannot be.
         """
         if container in self._held:
             kept = tuple(held.port for held in self._held[container])
@@ -70,11 +70,18 @@ class Reservations:
         self._notes.mkdir(parents=True, exist_ok=True)
         owner = Holder(pid=os.getpid(), command="", project=project, container=name or container[:12])
         with ExitStack() as undo:
-            taken: list[Held] = []
+            taken, busy = list[Held](), list[PortBusy]()
             for port in ports:
-                held = self._take(port, owner)
+                try:
+                    held = self._take(port, owner)
+                except PortBusy as error:
+                    busy.append(error)
+                    continue
                 undo.callback(held.close)
                 taken.append(held)
+            if busy:
+                busy[0].more = tuple(busy[1:])
+                raise busy[0]
             undo.pop_all()
         self._held[container] = taken
         return tuple(held.port for held in taken)
@@ -153,9 +160,11 @@ class Reservations:
             except OSError:
                 who = "is held for up to a minute by connections that just closed (TIME_WAIT)"
         elif holder:
-            who = f"is held by {describe(holder)}"
+            who = f"is already in use by {describe(holder)}"
         shown = f"{port.host_ip}:{port.published}" if port.host_ip else str(port.published)
         stop = f"stop it (kill {holder.pid})" if holder and not holder.project else "stop the holder"
+        if holder and holder.pid == os.getpid() and holder.project:
+            stop = "stop that container"
         raise PortBusy(
             f"port {shown}/{port.protocol} {who}",
             hint=f"{stop}, or publish another port of the host",

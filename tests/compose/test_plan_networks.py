@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from compose.errors import ComposeError
-from compose.model.project import Network, Project
-from compose.model.service import Port, Service
+from compose.model.project import IpamPool, Network, Project
+from compose.model.service import NetworkAttachment, Port, Service
+from compose.plan.netcheck import plain_mac, wrong_values
 from compose.plan.networks import check_modes, network_spec, with_modes
 
 ICC = "com.docker.network.bridge.enable_icc"
@@ -77,3 +78,90 @@ def test_what_a_shared_namespace_makes_void_is_refused_at_its_place(attribute: s
 def test_ports_beside_the_hosts_network_are_named() -> None:
     (said,) = check_modes(shop(network_mode="host", ports=(Port(target=80, published="80"),)), ["web"])
     assert "published ports are discarded" in said
+
+
+def wrong(given: NetworkAttachment | None = None, scale: int = 1, **options: object) -> list[str]:
+    """The attributes that are wrong about one service on one network."""
+    made = Service(name="web", networks={"back": given or NetworkAttachment()}, scale=scale)
+    shop = Project(
+        name="shop", working_dir="/", services={"web": made}, networks={"back": network(**options)}
+    )
+    found = wrong_values(shop, ["web"])
+    assert all(error.hint for error in found)
+    return [error.path for error in found]
+
+
+MTU = "com.docker.network.driver.mtu"
+ON_BACK = "services.web.networks.back"
+
+
+@pytest.mark.parametrize(
+    "given, place",
+    [
+        (NetworkAttachment(mac_address="zz:zz"), "mac_address"),
+        (NetworkAttachment(mac_address="02:11:22"), "mac_address"),
+        (NetworkAttachment(mac_address="01:00:5e:00:00:01"), "mac_address"),
+        (NetworkAttachment(link_local_ips=("foo",)), "link_local_ips[0]"),
+        (NetworkAttachment(link_local_ips=("169.254.1.1", "10.1.1.1")), "link_local_ips[1]"),
+        (NetworkAttachment(ipv4_address="10.1.2.3.4"), "ipv4_address"),
+        (NetworkAttachment(ipv6_address="fd00::2"), "ipv6_address"),
+        (NetworkAttachment(interface_name="a/b"), "interface_name"),
+    ],
+)
+def test_wrong_attachments_are_named_with_their_place(given: NetworkAttachment, place: str) -> None:
+    assert wrong(given) == [f"{ON_BACK}.{place}"]
+
+
+@pytest.mark.parametrize(
+    "options, place",
+    [
+        ({"driver_opts": {MTU: "abc"}}, f"driver_opts.{MTU}"),
+        ({"driver_opts": {MTU: "9"}}, f"driver_opts.{MTU}"),
+        ({"driver_opts": {MTU: "1000"}, "enable_ipv6": True}, f"driver_opts.{MTU}"),
+        ({"enable_ipv4": False}, "enable_ipv4"),
+        ({"ipam": (IpamPool(subnet="10.1.2.0"),)}, "ipam.config[0].subnet"),
+        ({"ipam": (IpamPool(ip_range="10.1.2.0/24"),)}, "ipam.config[0].ip_range"),
+        ({"ipam": (IpamPool(subnet="10.1.0.0/16", ip_range="10.2.0.0/24"),)}, "ipam.config[0].ip_range"),
+        ({"ipam": (IpamPool(subnet="10.1.0.0/16", gateway="10.2.0.1"),)}, "ipam.config[0].gateway"),
+        ({"ipam": (IpamPool(subnet="10.1.0.0/16", gateway="10.1.0.0"),)}, "ipam.config[0].gateway"),
+        (
+            {"ipam": (IpamPool(subnet="10.1.0.0/16", aux_addresses={"x": "10.2.0.1"}),)},
+            "ipam.config[0].aux_addresses.x",
+        ),
+        ({"ipam": (IpamPool(subnet="10.1.0.0/16"), IpamPool(subnet="10.2.0.0/16"))}, "ipam.config[1].subnet"),
+        ({"ipam": (IpamPool(subnet="fd00::/64"),)}, "ipam.config[0].subnet"),
+        ({"ipam": (IpamPool(subnet="10.1.0.0/31"),)}, "ipam.config[0].subnet"),
+    ],
+)
+def test_wrong_networks_are_named_with_their_place(options: dict[str, object], place: str) -> None:
+    assert wrong(**options) == [f"networks.back.{place}"]
+
+
+def test_a_static_address_has_to_be_in_the_subnet_and_for_one_container() -> None:
+    pool = {"ipam": (IpamPool(subnet="10.1.0.0/16"),)}
+    assert wrong(NetworkAttachment(ipv4_address="10.1.0.7"), **pool) == []
+    assert wrong(NetworkAttachment(ipv4_address="10.2.0.7"), **pool) == [f"{ON_BACK}.ipv4_address"]
+    assert wrong(NetworkAttachment(ipv4_address="10.1.0.1"), **pool) == [f"{ON_BACK}.ipv4_address"]
+    assert wrong(NetworkAttachment(ipv4_address="10.1.0.7"), 2, **pool) == [f"{ON_BACK}.ipv4_address"]
+
+
+def test_two_services_cannot_have_one_address() -> None:
+    given = {"back": NetworkAttachment(ipv4_address="10.1.0.7")}
+    services = {name: Service(name=name, networks=given) for name in ("a", "b")}
+    shop = Project(name="shop", working_dir="/", services=services, networks={"back": network()})
+    (error,) = wrong_values(shop, ["a", "b"])
+    assert error.message == "service 'b' asks for 10.1.0.7 on network 'back', as service 'a' does"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "02:11:22:33:44:55",
+        "02-11-22-33-44-55",
+        "0211.2233.4455",
+        "2:11:22:33:44:55",
+        "02:11:22:33:44:55".upper(),
+    ],
+)
+def test_every_spelling_of_a_mac_address_is_understood(text: str) -> None:
+    assert plain_mac(text) == "02:11:22:33:44:55"

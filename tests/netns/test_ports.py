@@ -43,7 +43,9 @@ def test_a_reservation_is_bound_and_refuses_connections(tmp_path: Path) -> None:
         assert client.connect_ex((LOCAL, port.published)) != 0
     assert reservations.reserve("a" * 64, (PortSpec(target=80, host_ip=LOCAL),)) == (port,)
     other = Reservations(tmp_path)
-    words = rf"{port.published}/tcp is held by container 'web-1' of project 'shop' \(pid {os.getpid()}, "
+    words = (
+        rf"{port.published}/tcp is already in use by container 'web-1' of project 'shop' \(pid {os.getpid()}"
+    )
     with pytest.raises(PortBusy, match=words):
         other.reserve("b" * 64, (port,))
     assert other.of("b" * 64) == []
@@ -59,7 +61,8 @@ def test_a_port_of_a_stranger_is_busy_with_pid_and_command(tmp_path: Path) -> No
         stranger.listen()
         taken = stranger.getsockname()[1]
         with pytest.raises(
-            PortBusy, match=rf"port 127.0.0.1:{taken}/tcp is held by pid {os.getpid()} \("
+            PortBusy,
+            match=rf"port 127.0.0.1:{taken}/tcp is already in use by pid {os.getpid()} \(",
         ) as caught:
             Reservations(tmp_path).reserve("a" * 64, (PortSpec(target=80, published=taken, host_ip=LOCAL),))
         assert "publish another port" in caught.value.hint

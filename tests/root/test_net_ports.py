@@ -356,7 +356,8 @@ def test_a_busy_port_names_its_holder(machine: Machine) -> None:
                     break
             time.sleep(0.02)
         with pytest.raises(
-            PortBusy, match=rf"port 8080/tcp is held by pid {server.pid} \(.*http\.server 8080\)"
+            PortBusy,
+            match=rf"port 8080/tcp is already in use by pid {server.pid} \(.*http\.server 8080\)",
         ):
             machine.networks.reserve("a" * 64, (PortSpec(target=1, published=9000), WEB))
         machine.networks.reserve("b" * 64, (PortSpec(target=1, published=9000),))
@@ -364,7 +365,7 @@ def test_a_busy_port_names_its_holder(machine: Machine) -> None:
         server.kill()
         server.wait()
     machine.networks.reserve("a" * 64, (WEB,))
-    words = "port 8080/tcp is held by container 'web-1' of project 'shop'"
+    words = "port 8080/tcp is already in use by container 'web-1' of project 'shop'"
     other = Networks(machine.run, "blog")
     machine.networks.reserve("a" * 64, (WEB,), name="web-1")
     note = json.loads(next((machine.run / "ports").glob("tcp-8080-*")).read_text())

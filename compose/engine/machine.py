@@ -434,8 +434,6 @@ def _port_path(launch: Launch, project: Project, published: int) -> str:
     return ""
 
 
-
-
 def _code(record: ExitRecord | None) -> str:
     return "?" if record is None or record.code is None else str(record.code)
 

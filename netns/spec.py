@@ -41,6 +41,7 @@ class NetworkSpec:
     internal: no way out of the bridge and none in.
     mtu:      bytes; None means that of the host's default route.
     icc:      endpoints may talk to each other.
+    driver:   "bridge", or "macvlan" and "ipvlan" on the link ``parent`` of the host, in ``mode``.
     """
 
     name: str
@@ -53,6 +54,9 @@ class NetworkSpec:
     mtu: int | None = None
     icc: bool = True
     masquerade: bool = True
+    driver: str = "bridge"
+    parent: str = ""
+    mode: str = ""
     labels: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 
@@ -101,6 +105,11 @@ class Network:
     subnet6: str = ""
     gateway6: str = ""
     mtu: int = 1500
+
+    @property
+    def direct(self) -> bool:
+        """Containers have links on a link of the host; there is no bridge, no rule and no published port."""
+        return self.spec.driver != "bridge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,11 +76,15 @@ _OWN_LOGS = ("json-file", "local", "none")
 _BRIDGE = (
     "com.docker.network.bridge.enable_icc", "com.docker.network.bridge.enable_ip_masquerade",
     "com.docker.network.bridge.name", "com.docker.network.driver.mtu",
+    "ipvlan_mode", "macvlan_mode", "parent",
 )  # fmt: skip
 # attributes that act for some values only: pattern -> (whether it does not act for this one, why)
 SOMETIMES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "configs.*.external": (bool, _UP + "give it by file, environment or content"),
-    "networks.*.driver": (lambda name: name not in ("bridge", "default"), _UP + "networks are bridges"),
+    "networks.*.driver": (
+        lambda name: name not in ("bridge", "default", "macvlan", "ipvlan"),
+        _UP + "drivers are bridge, macvlan and ipvlan",
+    ),
     "networks.*.driver_opts": (lambda given: bool(set(given) - set(_BRIDGE)), "known: " + ", ".join(_BRIDGE)),
     "secrets.*.external": (bool, _UP + "give it by file or environment"),
     "services.*.build.platforms": (lambda names: len(names) > 1, "one image is built, for this machine"),

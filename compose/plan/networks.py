@@ -19,6 +19,7 @@ from netns.spec import NetworkSpec, Pool
 from schemas.frozen import dataclass, replace
 
 BRIDGE = "network_mode: bridge"  # key of the network that stands for Docker's default bridge
+DIRECT = {"macvlan": ("bridge", "private", "vepa", "passthru"), "ipvlan": ("l2", "l3", "l3s")}
 _YES = ("1", "t", "T", "TRUE", "true", "True")  # strconv.ParseBool of Go, which docker reads options with
 _NO = ("0", "f", "F", "FALSE", "false", "False")
 
@@ -118,11 +119,7 @@ def addresses_on(project: Project, network: str) -> set[str]:
 
 def network_spec(project: str, network: Network) -> NetworkSpec:
     """A network of the file in the words of ``netns``. Raises ComposeError for other drivers than bridge."""
-    if network.driver not in ("", "bridge", "default"):
-        raise ComposeError(
-            f"network '{network.key}': driver '{network.driver}' is not supported",
-            hint="use 'driver: bridge'",
-        )
+    driver = _driver(network)
     options = network.driver_opts
     mtu = options.get("com.docker.network.driver.mtu", "")
     return NetworkSpec(
@@ -144,6 +141,9 @@ def network_spec(project: str, network: Network) -> NetworkSpec:
         mtu=int(mtu) if mtu.isdigit() else None,
         icc=_truth(network, "com.docker.network.bridge.enable_icc"),
         masquerade=_truth(network, "com.docker.network.bridge.enable_ip_masquerade"),
+        driver=driver,
+        parent=options.get("parent", "") if driver in DIRECT else "",
+        mode=options.get(f"{driver}_mode", "") if driver in DIRECT else "",
         labels={
             **network.labels,
             label.PROJECT: project,
@@ -151,6 +151,32 @@ def network_spec(project: str, network: Network) -> NetworkSpec:
             label.CONFIG_HASH: network_hash(network),
         },
     )
+
+
+def _driver(network: Network) -> str:
+    """The driver of a network. Raises ComposeError for what is none, or lacks a parent."""
+    driver = network.driver if network.driver not in ("", "default") else "bridge"
+    at, options = f"networks.{network.key}", network.driver_opts
+    if driver != "bridge" and driver not in DIRECT:
+        raise ComposeError(
+            f"network '{network.key}': driver '{network.driver}' is not supported",
+            hint="drivers are bridge, macvlan and ipvlan; 'network_mode: host' and 'none' need no network",
+            path=f"{at}.driver",
+        )
+    if driver in DIRECT and not options.get("parent"):
+        raise ComposeError(
+            f"network '{network.key}': driver '{driver}' needs a link of the host",
+            hint="add 'driver_opts: {parent: eth0}'",
+            path=f"{at}.driver",
+        )
+    mode = options.get(f"{driver}_mode", "")
+    if mode and mode not in DIRECT.get(driver, (mode,)):
+        raise ComposeError(
+            f"network '{network.key}': '{mode}' is no mode of {driver}",
+            hint="modes are " + ", ".join(DIRECT[driver]),
+            path=f"{at}.driver_opts.{driver}_mode",
+        )
+    return driver
 
 
 def _truth(network: Network, option: str) -> bool:

@@ -117,7 +117,7 @@ class Mender:
                 for lease in self._leases.of_network(network.spec.name)
                 if lease.endpoint.spec.container in containers
             ]
-            if mine:
+            if mine and not network.direct:
                 yield network, mine
 
     def _network(self, network: Network, leases: list[Lease], containers: Mapping[str, Path]) -> list[str]:
@@ -143,6 +143,8 @@ class Mender:
     def missing(self, network: Network) -> str:
         """What of a network is not there any more."""
         links, firewall = self._kernel()
+        if network.direct:
+            return ""
         if not links.index(network.bridge):
             return f"bridge '{network.bridge}'"
         if not firewall.has(ruleset.table_name(network)):
@@ -162,7 +164,7 @@ class Mender:
             for one in self._leases.of_container(container)
         ]
         plugged = [(network, one.endpoint) for network, one in found if network]
-        gateway = ipam.default_endpoint(plugged)
+        gateway = ipam.default_endpoint([pair for pair in plugged if pair[0].gateway4])
         six = ipam.default_endpoint([pair for pair in plugged if pair[0].gateway6])
         network = next(
             n for n, one in found if n and one.endpoint.spec.network == lease.endpoint.spec.network

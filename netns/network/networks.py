@@ -19,11 +19,12 @@ from netns import ipam, naming
 from netns.errors import AddressTaken, NetworkFailure, NetworkNotFound
 from netns.leases import Lease, Leases
 from netns.links import Links, furnish
-from netns.network import foreign
+from netns.network import direct, foreign
 from netns.network.mending import Mender, closed_by
+from netns.network.planning import parent_of, plan
 from netns.network.publishing import Publishing
 from netns.network.safety import Safety
-from netns.network.words import host_resolv_conf, in_use, kernel_says, of, title
+from netns.network.words import in_use, kernel_says, of, title
 from netns.nftables import guard, ruleset
 from netns.nftables.apply import Firewall
 from netns.ports.reserve import sweep_notes
@@ -92,7 +93,7 @@ class Networks:
             fresh = network is None
             with ExitStack() as undo:
                 if network is None:
-                    network = self._plan(spec)
+                    network = plan(self._run, self._kernel()[0], self.all(), spec)
                     self._clear(network)
                     undo.callback(self._erase, network)
                 self._realize(network, fresh=fresh)
@@ -113,7 +114,7 @@ class Networks:
                     raise in_use(name, leases)
                 network = self._leases.network(name)
                 bridge = 0
-                if network:
+                if network and not network.direct:
                     firewall.remove([ruleset.remove_network(network)])
                     bridge = links.index(network.bridge)
                 self._leases.forget_network(name)
@@ -168,7 +169,10 @@ class Networks:
                 undo.callback(self._publishing.reservations.release, container)
             with self._leases.locked():
                 plugged = [self._lease(spec, n, ordered) for n, spec in enumerate(ordered)]
-                gateway = ipam.default_endpoint(plugged)
+                four = ipam.default_endpoint([pair for pair in plugged if pair[0].gateway4])
+                six = ipam.default_endpoint([pair for pair in plugged if pair[0].gateway6])
+                bridged = [pair for pair in plugged if not pair[0].direct]
+                gateway = four if four in bridged else ipam.default_endpoint(bridged)
                 leases = [self._leased(network, endpoint) for network, endpoint in plugged]
                 if gateway and ports:
                     at = plugged.index(gateway)
@@ -176,19 +180,22 @@ class Networks:
                 for lease in leases:
                     undo.callback(self._leases.forget, lease)
                     self._leases.write(lease)
-            guarded = [guard.Port(lease.link, *pair) for pair, lease in zip(plugged, leases, strict=True)]
+            paired = list(zip(plugged, leases, strict=True))
+            guarded = [guard.Port(lease.link, *pair) for pair, lease in paired if lease.link]
             undo.callback(self._dismiss, guarded)
             self._admit(guarded)
             descriptor = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
             undo.callback(os.close, descriptor)
-            for (network, endpoint), lease in zip(plugged, leases, strict=True):
+            for (network, endpoint), lease in paired:
+                if network.direct:
+                    direct.plug(network, endpoint, parent_of(links, network.spec), descriptor)
+                    continue
                 undo.callback(self._unplug, lease.link)
                 links.plug(network, endpoint, lease.link, descriptor, hairpin=bool(ports))
-            six = ipam.default_endpoint([pair for pair in plugged if pair[0].gateway6])
-            furnish(netns, plugged, gateway[0].gateway4 if gateway else "", six[0].gateway6 if six else "")
+            furnish(netns, plugged, four[0].gateway4 if four else "", six[0].gateway6 if six else "")
             if ports:
                 undo.callback(self._unpublish, leases)
-                self._publish(container, gateway, ports)
+                self._publish(name or container[:12], gateway, ports)
             undo.pop_all()
             os.close(descriptor)
         return Connection(endpoints=tuple(e for _, e in plugged), ports=tuple(ports) if gateway else ())
@@ -259,46 +266,10 @@ class Networks:
             )
         return network
 
-    def _plan(self, spec: NetworkSpec) -> Network:
-        """Choose link name, subnets and MTU of a new network."""
-        links, _ = self._kernel()
-        bridge = (
-            naming.check_link_name(spec.bridge)
-            if spec.bridge
-            else naming.bridge_name(str(self._run.absolute()), spec.name)
-        )
-        own = links.index(bridge)
-        routes = list(links.routes())
-        named = [(s, f"network '{n.spec.name}'{of(n)}") for n in self.all() for s in ipam.subnets_of(n)]
-        hosts = [
-            (s, f"a route of the host by {links.name(n) or '?'}") for s, n in routes if not own or n != own
-        ]
-        servers = [ipam.parse_subnet(s.split("%")[0]) for s in naming.nameservers(host_resolv_conf())]
-        taken = [subnet for subnet, _ in named + hosts] + servers
-        four, gateway4 = "", ""
-        if spec.ipv4:
-            pool = ipam.pool_of(spec, 4)
-            subnet = ipam.wanted_subnet(pool, named, hosts) if pool else ipam.choose_subnet(spec.name, taken)
-            four, gateway4 = str(subnet), str(ipam.gateway_of(subnet, pool))
-        six, gateway6 = "", ""
-        if spec.ipv6:
-            pool = ipam.pool_of(spec, 6)
-            subnet = ipam.wanted_subnet(pool, named, hosts) if pool else ipam.choose_subnet6(spec.name, taken)
-            six, gateway6 = str(subnet), str(ipam.gateway_of(subnet, pool))
-        return Network(
-            spec=spec,
-            bridge=bridge,
-            subnet4=four,
-            gateway4=gateway4,
-            subnet6=six,
-            gateway6=gateway6,
-            mtu=spec.mtu or links.default_mtu(routes),
-        )
-
     def _clear(self, network: Network) -> None:
         """Remove a bridge that a crashed run left. Raises AddressTaken when a link is not ours."""
         links, firewall = self._kernel()
-        for other in self.all():
+        for other in self.all() if network.bridge else ():
             if other.bridge == network.bridge:
                 raise AddressTaken(
                     f"bridge '{network.bridge}' belongs to network '{other.spec.name}'{of(other)}",
@@ -316,6 +287,8 @@ class Networks:
     def _realize(self, network: Network, *, fresh: bool) -> None:
         """Bring bridge, sysctls and rules into being; of a recorded network only what is missing."""
         links, firewall = self._kernel()
+        if network.direct:
+            return
         missing = fresh or not firewall.has(ruleset.table_name(network))
         forward = not network.spec.internal
         said = self._safety.secure(
@@ -341,7 +314,7 @@ class Networks:
 
     def _guarded(self, leases: Sequence[Lease]) -> list[guard.Port]:
         """What the ports of endpoints are allowed to send."""
-        pairs = ((self._leases.network(lease.endpoint.spec.network), lease) for lease in leases)
+        pairs = ((self._leases.network(lease.endpoint.spec.network), lease) for lease in leases if lease.link)
         return [guard.Port(lease.link, network, lease.endpoint) for network, lease in pairs if network]
 
     def _admit(self, ports: Sequence[guard.Port]) -> None:
@@ -396,15 +369,17 @@ class Networks:
 
     def _leased(self, network: Network, endpoint: Endpoint) -> Lease:
         spec = endpoint.spec
-        link = naming.veth_name(str(self._run.absolute()), spec.network, spec.container, os.urandom(4).hex())
+        place, salt = str(self._run.absolute()), os.urandom(4).hex()
+        link = "" if network.direct else naming.veth_name(place, spec.network, spec.container, salt)
         return Lease(endpoint=endpoint, project=self._project or network.spec.project, link=link)
 
     def _publish(
-        self, container: str, gateway: tuple[Network, Endpoint] | None, ports: Sequence[PortSpec]
+        self, name: str, gateway: tuple[Network, Endpoint] | None, ports: Sequence[PortSpec]
     ) -> None:
         if gateway is None:
             self._notice(
-                f"container {container[:12]} is on internal networks only: its ports stay unpublished"
+                f"container '{name}' is on internal networks or links of the host only: "
+                "its ports stay unpublished"
             )
             return
         self._publishing.publish(*gateway, ports)
@@ -425,7 +400,7 @@ class Networks:
                 if not left:
                     self._notice(f"{error.message}; it is still led to container {title(lease)}")
                 time.sleep(0.01)
-        self._publish(container, (self._network(spec.network), lease.endpoint), lease.ports)
+        self._publish(spec.container_name, (self._network(spec.network), lease.endpoint), lease.ports)
 
     def _notice(self, *sentences: str) -> None:
         self.notices += [sentence for sentence in sentences if sentence not in self.notices]

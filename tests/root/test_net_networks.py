@@ -115,7 +115,7 @@ def test_an_internal_network_has_no_way_out_and_publishes_nothing(machine: Machi
         assert oracle(gateways) == []
     box.run("ip", "route", "add", "default", "dev", "eth0")
     assert connection.ports == ()
-    assert "internal networks only" in machine.networks.notices[-1]
+    assert "on internal networks" in machine.networks.notices[-1]
     with serving(machine.outside, 80):
         assert ask(box.socket(), "192.0.2.1", 80) in ("TimeoutError", "OSError")
     with serving(box, 80):
@@ -352,3 +352,52 @@ def test_containers_connected_by_several_processes_get_different_addresses(machi
     assert len(set(found)) == 8
     for number in range(8):
         machine.networks.disconnect(f"{number:02d}" * 32)
+
+
+def on_the_lan(**options: object) -> NetworkSpec:
+    pool = Pool(subnet="192.0.2.0/24", ip_range="192.0.2.64/26", gateway="192.0.2.1")
+    return NetworkSpec(name="lan", driver="macvlan", parent="up0", pools=(pool,), **options)  # type: ignore[arg-type]
+
+
+@in_a_machine
+def test_macvlan_puts_containers_on_the_lan_of_the_host(machine: Machine) -> None:
+    if os.system("ip link add probe link up0 type macvlan 2>/dev/null"):
+        with pytest.raises(NetworkFailure, match="this kernel has no driver 'macvlan'"):
+            machine.networks.create(on_the_lan())
+            machine.plug(machine.box(), "web", "lan")
+        return
+    os.system("ip link del probe")
+    network = machine.networks.create(on_the_lan())
+    assert (network.bridge, network.mtu) == ("", 1400)
+    web, other = machine.box(), machine.box()
+    connection = machine.plug(web, "web", "lan", ports=(PortSpec(target=80, published=8080),))
+    at = connection.endpoints[0].ipv4
+    machine.plug(other, "other", "lan", ipv4="192.0.2.40")
+    assert at == "192.0.2.64"
+    assert (
+        "container 'shop-web-1' is on internal networks or links of the host only"
+        in machine.networks.notices[-1]
+    )
+    with serving(web, 80), serving(machine.outside, 80):
+        assert ask(machine.outside.socket(), at, 80) == "192.0.2.1"
+        assert ask(other.socket(), at, 80) == "192.0.2.40"
+        assert ask(web.socket(), "192.0.2.1", 80) == at
+    assert machine.networks.mender.mend({web.id: web.netns}) == []
+
+
+@in_a_machine
+def test_a_parent_that_is_not_there_is_named(machine: Machine) -> None:
+    with pytest.raises(NetworkFailure, match="no link 'eth9' to put containers on"):
+        machine.networks.create(NetworkSpec(name="lan", driver="macvlan", parent="eth9"))
+
+
+@in_a_machine
+def test_the_way_out_by_ipv4_is_a_network_that_has_it(machine: Machine) -> None:
+    machine.networks.create(NetworkSpec(name="a", ipv4=False, ipv6=True))
+    chosen = machine.networks.create(NetworkSpec(name="b"))
+    box = machine.box()
+    machine.plug(box, "web", "a", "b", ports=(PortSpec(target=80, published=8080),))
+    with inside(box.netns):
+        assert oracle(gateways) == [chosen.gateway4]
+    with serving(box, 80):
+        assert ask(machine.outside.socket(), HOST4, 8080) == "192.0.2.1"

@@ -79,21 +79,28 @@ class Leases:
         shutil.rmtree(self.root / directory_name(name), ignore_errors=True)
 
     def claim(self, network: str, project: str, names: Iterable[str], addresses: Iterable[str]) -> None:
-        """Note names and static addresses of a project on a network, beside its endpoints."""
-        path = self.endpoints_directory(network) / f".names-{directory_name(project)}"
+        """Note names and static addresses of a project on a network; who watches its endpoints sees it."""
+        path = self._claims(network) / f"{directory_name(project)}.json"
         wanted = {"names": sorted(names), "addresses": sorted(addresses)}
-        if path.parent.exists() and read(path) != wanted:
+        endpoints = self.endpoints_directory(network)
+        if endpoints.exists() and read(path) != wanted:
+            path.parent.mkdir(exist_ok=True)
             write(path, wanted)
+            os.utime(endpoints)
 
     def disclaim(self, project: str) -> None:
         """Forget the names of a project on all networks."""
-        for path in self.root.glob(f"*/endpoints/.names-{directory_name(project)}"):
+        for path in self.root.glob(f"*/claims/{directory_name(project)}.json"):
             path.unlink(missing_ok=True)
+            os.utime(path.parent.with_name("endpoints"))
 
     def claimed(self, network: str, what: str = "names") -> list[str]:
         """The names (or ``addresses``) that projects ask for on a network, whatever runs."""
-        files = sorted(self.endpoints_directory(network).glob(".names-*"))
-        return [str(text) for data in map(read, files) if data for text in data.get(what, ())]
+        found = map(read, map(Path, _entries(self._claims(network))))
+        return [str(text) for data in found if data for text in data.get(what, ())]
+
+    def _claims(self, network: str) -> Path:
+        return self.root / directory_name(network) / "claims"
 
     def write(self, lease: Lease) -> None:
         spec = lease.endpoint.spec

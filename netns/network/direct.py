@@ -46,9 +46,7 @@ def plug(network: Network, endpoint: Endpoint, parent: int, netns: int) -> None:
             hint=f"load it (modprobe {spec.driver}), or use 'driver: bridge'",
         )
     said = (done.stderr.strip().splitlines() or ["?"])[-1]
-    raise NetworkFailure(
-        f"network '{spec.name}': no link on '{spec.parent}': {said}"
-    )
+    raise NetworkFailure(f"network '{spec.name}': no link on '{spec.parent}': {said}")
 
 
 def _make(words: dict[str, Any]) -> int:

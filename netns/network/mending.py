@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -31,6 +32,7 @@ _ROUTE_GROUPS, _NETFILTER_GROUPS = (1, 7, 11, 24, 25), (7,)
 _LINK_GONE, _SWITCHED, _ROUTES = 17, 80, {24, 25}  # RTM_DELLINK, RTM_NEWNETCONF, RTM_NEWROUTE, RTM_DELROUTE
 _RULES = {10 << 8 | kind for kind in (0, 2, 3, 5, 8)}  # tables and chains that come and go, rules that go
 _WAKING = {-1, _LINK_GONE, _SWITCHED, *_ROUTES, *_RULES}
+FRESH = 0.1  # seconds in which a network that was whole is not looked at again
 SETTLE = 0.15  # seconds in which events gather
 
 
@@ -77,6 +79,15 @@ class Mender:
     ) -> None:
         self._leases, self._safety, self._publishing = leases, safety, publishing
         self._kernel, self._create = kernel, create
+        self._seen: dict[str, float] = {}
+
+    def fresh(self, network: str) -> bool:
+        """``network`` was looked at a moment ago (and is noted as looked at now)."""
+        now, before = time.monotonic(), self._seen.get(network, 0.0)
+        if now - before < FRESH:
+            return True
+        self._seen[network] = now
+        return False
 
     def mend(self, containers: Mapping[str, Path]) -> list[str]:
         """Bring back what is missing for ``containers`` (id to namespace); sentences about what was done."""

@@ -160,8 +160,8 @@ class Networks:
         ordered = sorted(endpoints, key=lambda e: -e.priority)
         container, name = ordered[0].container, ordered[0].container_name
         for spec in ordered:  # whatever somebody else took away
-            if self.mender.missing(network := self._network(spec.network)):
-                self.create(network.spec)
+            if not self.mender.fresh(spec.network) and self.mender.missing(self._network(spec.network)):
+                self.create(self._network(spec.network).spec)
         self.disconnect(container, keep_ports=True)  # what a crash left of it
         with ExitStack() as undo, kernel_says(f"container {name or container[:12]} cannot be connected"):
             if ports:

@@ -65,10 +65,19 @@ class Safety:
         if told and not others:
             switch_forwarding(told["families"], told["advised"], on=False)
         self._record.unlink(missing_ok=True)
-        for table in (guard.guard_table(self.tag), guard.forward_table(self.tag)):
-            with suppress(PermissionError):  # another supervisor's; it takes it away when it ends
-                firewall.remove([nft.delete_table(table)])
-        firewall.remove([nft.delete_table(guard.ports_table(self.tag), family=nft.BRIDGE)])
+        tables = (
+            (guard.guard_table, nft.INET),
+            (guard.forward_table, nft.INET),
+            (guard.ports_table, nft.BRIDGE),
+        )
+        there = [(name(self.tag), family) for name, family in tables if firewall.has(name(self.tag), family)]
+        gone = [nft.delete_table(name, family=family) for name, family in there]
+        try:
+            firewall.remove(gone)
+        except PermissionError:  # another supervisor's; it takes it away when it ends
+            for message in gone:
+                with suppress(PermissionError):
+                    firewall.remove([message])
 
     def close(self) -> bool:
         """Let go of the tables; they stay. Tells whether some were ours."""
@@ -105,8 +114,9 @@ class Safety:
         ]
 
     def _remove(self, table: str) -> None:
-        with suppress(PermissionError):
-            self._socket().remove([nft.delete_table(table)])
+        if self._socket().has(table):  # a batch that fails takes 10 ms
+            with suppress(PermissionError):
+                self._socket().remove([nft.delete_table(table)])
 
     def _socket(self) -> Firewall:
         if self._owner is None:

@@ -88,10 +88,11 @@ class Links:
             if error.errno != 19:  # ENODEV
                 raise
 
-    def group_has(self, group: int) -> bool:
-        """Some link is a member of ``group``."""
+    def group_has(self, group: int, *, but: int = 0) -> bool:
+        """Some link, ``but`` one, is a member of ``group``."""
         found = self._socket.dump(Message(_GETLINK, _link(), about="list links"))
-        return any(attributes(body[16:]).get(_GROUP) == struct.pack("=I", group) for body in found)
+        others = (body for body in found if struct.unpack_from("=i", body, 4)[0] != but)
+        return any(attributes(body[16:]).get(_GROUP) == struct.pack("=I", group) for body in others)
 
     def make_bridge(self, network: Network, group: int) -> None:
         """Create the bridge with its addresses, up; what is already there is brought in line."""

@@ -118,12 +118,9 @@ class Networks:
                     firewall.remove([ruleset.remove_network(network)])
                     bridge = links.index(network.bridge)
                 self._leases.forget_network(name)
-                last = not self._leases.networks()
-                if bridge and last:
-                    links.delete(bridge)
-                if network and last:
-                    self._safety.release(firewall, links)
-            if bridge and not last:  # by number: the name may be another's by now
+                if network and not self._leases.networks():
+                    self._safety.release(firewall, links, last=bridge)
+            if bridge:  # by number: the name may be another's by now
                 links.delete(bridge)
 
     def claim(self, name: str, names: Iterable[str], addresses: Iterable[str] = ()) -> None:

@@ -56,10 +56,13 @@ class Safety:
         tables = [guard.guard_table(self.tag), *([guard.forward_table(self.tag)] if told else ())]
         return firewall.has(guard.ports_table(self.tag), nft.BRIDGE) and all(map(firewall.has, tables))
 
-    def release(self, firewall: Firewall, links: Links) -> None:
-        """No network is left: take the tables away and restore the switches, unless others use them."""
+    def release(self, firewall: Firewall, links: Links, *, last: int = 0) -> None:
+        """No network is left: take the tables away and restore the switches, unless others use them.
+
+        last: number of the last bridge, which goes in a moment: what goes before it costs no wait of its own.
+        """
         foreign.leave(firewall, self.tag)
-        others = firewall.others_forward() or links.group_has(guard.GROUP)
+        others = firewall.others_forward() or links.group_has(guard.GROUP, but=last)
         self._disown()
         told = leases.read(self._record) or {}
         if told and not others:

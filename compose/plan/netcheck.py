@@ -1,14 +1,14 @@
-"""Values of networks and attachments that cannot work, each with its place, before anything is made.
+"""Networks and attachments that do not fit together, each with its place, before anything is made.
 
-Comes in:  a Project (networks in place of modes), the services wanted.
+Comes in:  a Project, the services wanted.
 Goes out:  one ComposeError for each wrong value.
-Not here:  what depends on the machine: subnets and addresses that are taken (netns.ipam).
+Not here:  single values (networking, resources); what depends on the machine: subnets and addresses that
+           are taken (netns.ipam).
 Source: Compose Specification, networks and ipam; the checks of docker network create and docker run.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -16,6 +16,7 @@ from compose.errors import ComposeError
 from compose.model.project import IpamPool, Network, Project
 from compose.model.service import NetworkAttachment, Service
 from compose.plan.networks import network_spec
+from compose.plan.values import hardware_address
 from netns.errors import NetworkFailure
 from netns.naming import check_link_name
 
@@ -35,20 +36,15 @@ def wrong_values(project: Project, names: Iterable[str]) -> list[ComposeError]:
         for key, attachment in service.networks.items():
             if key in project.networks:
                 found += _attachment(service, project.networks[key], attachment)
-        if service.mac_address:
-            found += _mac(service.mac_address, f"services.{service.name}", service)
     return found + list(_twice(services))
 
 
 def plain_mac(text: str) -> str:
-    """A MAC address in lower case with colons; "" when it is none. Docker takes dashes and dots too."""
-    if re.fullmatch(r"([0-9A-Fa-f]{4}\.){2}[0-9A-Fa-f]{4}", text):
-        digits = text.replace(".", "")
-    elif re.fullmatch(r"[0-9A-Fa-f]{1,2}([:-])[0-9A-Fa-f]{1,2}(\1[0-9A-Fa-f]{1,2}){4}", text):
-        digits = "".join(part.zfill(2) for part in re.split("[:-]", text))
-    else:
+    """A MAC address in lower case with colons; "" when it is not the address of one interface."""
+    try:
+        return hardware_address(text)
+    except ValueError:
         return ""
-    return ":".join(digits[i : i + 2] for i in range(0, 12, 2)).lower()
 
 
 def _network(project: Project, network: Network) -> Iterator[ComposeError]:
@@ -58,12 +54,6 @@ def _network(project: Project, network: Network) -> Iterator[ComposeError]:
     except ComposeError as error:
         yield error
     options = network.driver_opts
-    if mtu := options.get("com.docker.network.driver.mtu", ""):
-        least = 1280 if network.enable_ipv6 else 68
-        if not mtu.isdigit() or not least <= int(mtu) <= 65535:
-            path = f"{at}.driver_opts.com.docker.network.driver.mtu"
-            text = f"network '{network.key}': MTU '{mtu}' is not a number from {least} to 65535"
-            yield ComposeError(text, hint="1500 is usual; IPv6 needs 1280", path=path)
     if bridge := options.get("com.docker.network.bridge.name", ""):
         yield from _link_name(bridge, f"{at}.driver_opts.com.docker.network.bridge.name")
     if not network.enable_ipv4 and not network.enable_ipv6:
@@ -137,16 +127,8 @@ def _within(inner: Subnet, outer: Subnet) -> bool:
 
 def _attachment(service: Service, network: Network, given: NetworkAttachment) -> Iterator[ComposeError]:
     at = f"services.{service.name}.networks.{network.key}"
-    if given.mac_address:
-        yield from _mac(given.mac_address, at, service)
     if given.interface_name:
         yield from _link_name(given.interface_name, f"{at}.interface_name")
-    for number, text in enumerate(given.link_local_ips):
-        address = _address(text.split("/")[0])
-        if address is None or not address.is_link_local:
-            said = f"service '{service.name}': '{text}' is not a link-local address"
-            hint = "link-local addresses are 169.254.0.0/16 and fe80::/10"
-            yield ComposeError(said, hint=hint, path=f"{at}.link_local_ips[{number}]")
     for name, text, version in (
         ("ipv4_address", given.ipv4_address, 4),
         ("ipv6_address", given.ipv6_address, 6),
@@ -157,9 +139,7 @@ def _attachment(service: Service, network: Network, given: NetworkAttachment) ->
 
 def _static(service: Service, network: Network, text: str, version: int, path: str) -> Iterator[ComposeError]:
     address = _address(text)
-    if address is None or address.version != version:
-        said = f"service '{service.name}': '{text}' is not an IPv{version} address"
-        yield ComposeError(said, hint="write a plain address", path=path)
+    if address is None or address.version != version:  # told by ``networking``
         return
     if not network.external and not (network.enable_ipv4 if version == 4 else network.enable_ipv6):
         said = f"service '{service.name}': {text} on network '{network.key}', which has no IPv{version}"
@@ -176,18 +156,6 @@ def _static(service: Service, network: Network, text: str, version: int, path: s
     if service.scale > 1:
         said = f"service '{service.name}': address {address} for {service.scale} containers"
         yield ComposeError(said, hint="remove the address, or 'scale'", path=path)
-
-
-def _mac(text: str, at: str, service: Service) -> Iterator[ComposeError]:
-    mac = plain_mac(text)
-    if not mac:
-        said = f"service '{service.name}': '{text}' is not a MAC address"
-        hint = "write six pairs of hexadecimal digits, as 02:11:22:33:44:55"
-        yield ComposeError(said, hint=hint, path=f"{at}.mac_address")
-    elif int(mac[:2], 16) & 1 or mac == "00:00:00:00:00:00":
-        said = f"service '{service.name}': MAC address '{text}' is not of one machine"
-        hint = "the second digit of a machine's address is even: 02:11:22:33:44:55"
-        yield ComposeError(said, hint=hint, path=f"{at}.mac_address")
 
 
 def _twice(services: Iterable[Service]) -> Iterator[ComposeError]:

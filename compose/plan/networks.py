@@ -8,11 +8,11 @@ Source: Compose Specification, networks; docker network create, options of the b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from compose.errors import ComposeError
 from compose.model.project import Network, Project
-from compose.model.service import NetworkAttachment, Service
+from compose.model.service import NetworkAttachment
 from compose.plan import observed as label
 from compose.plan.fingerprint import network_hash
 from netns.spec import NetworkSpec, Pool
@@ -57,43 +57,15 @@ def with_modes(project: Project) -> Project:
     return replace(project, networks=networks, services=services)
 
 
-def check_modes(project: Project, names: Iterable[str]) -> list[str]:
-    """Refuse what the ``network_mode`` of services makes impossible; gives sentences about what it drops.
-
-    Raises ComposeError with the attribute's place, in Docker's words.
-    """
-    said = []
-    for service in map(project.services.__getitem__, names):
-        mode = service.network_mode
-        if mode.startswith(("service:", "container:")):
-            for attribute, what in _conflicts(service):
-                raise ComposeError(
-                    f"service '{service.name}': conflicting options: {what} and the network mode '{mode}'",
-                    hint=f"move '{attribute}' to the service whose network it uses",
-                    path=f"services.{service.name}.{attribute}",
-                )
-        elif mode in ("host", "none") and service.ports:
-            said.append(
-                f"service '{service.name}': published ports are discarded when using {mode} network mode: "
-                "remove 'ports'"
-            )
-    return said
-
-
-def _conflicts(service: Service) -> Iterator[tuple[str, str]]:
-    words = {
-        "ports": "port publishing (ports)",
-        "hostname": "hostname",
-        "dns": "dns",
-        "dns_search": "dns_search",
-        "dns_opt": "dns_opt",
-        "extra_hosts": "custom host-to-IP mapping (extra_hosts)",
-        "links": "links",
-        "mac_address": "mac_address",
-    }
-    for attribute, what in words.items():
-        if getattr(service, attribute):
-            yield attribute, what
+def left_out(project: Project, names: Iterable[str]) -> list[str]:
+    """Sentences about what the ``network_mode`` of services leaves out, as docker says them."""
+    found = (project.services[name] for name in names)
+    return [
+        f"service '{service.name}': published ports are discarded when using {service.network_mode} "
+        "network mode: remove 'ports'"
+        for service in found
+        if service.network_mode in ("host", "none") and service.ports
+    ]
 
 
 def names_on(project: Project) -> dict[str, set[str]]:

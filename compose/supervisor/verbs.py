@@ -29,8 +29,7 @@ from compose.model.project import Project
 from compose.model.service import Condition
 from compose.plan import teardown
 from compose.plan.launch import ImageFacts
-from compose.plan.netcheck import wrong_values
-from compose.plan.networks import check_modes, with_modes
+from compose.plan.networks import left_out, with_modes
 from compose.plan.observed import ALIVE, Container, Observed
 from compose.plan.reconcile import UpOptions, reconcile
 from compose.plan.steps import Plan
@@ -104,10 +103,8 @@ async def up(call: Call) -> dict[str, Any]:
         options = dataclasses.replace(options, images={s: i.id for s, i in call.machine.images.items()})
         project = call.machine.project
         assert project is not None
-        for text in check_modes(project, order):
+        for text in left_out(project, order):
             call.emit(warning(text))
-        if wrong := wrong_values(project, order):
-            raise wrong[0] if len(wrong) == 1 else ExceptionGroup("several values are wrong", wrong)
         plan = reconcile(project, order, call.observe(), options)
         _tell_orphans(call, plan)
         for name in plan.kept:

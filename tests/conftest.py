@@ -1,35 +1,34 @@
 """What every test may use: privileges found out by trying, disposable namespaces, a tiny root file system.
 
-A test marked ``root`` runs its body in a child with mount, pid, network, IPC and UTS namespaces of its own:
-whatever it leaves there vanishes with the child. With ``net`` beside it the network namespace is kept.
+PATH holds nothing but declared programs (tests/support). A test marked ``root`` runs its body in a child with
+mount, pid, network, IPC and UTS namespaces of its own: whatever it leaves there vanishes with the child. With
+``net`` beside it the network namespace is kept.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import pickle
-import shutil
 import signal
 import socket
 import struct
-import subprocess
-import sys
-import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support import children, skips
+from tests.support.busybox import busybox_tree
+from tests.support.children import in_child
+from tests.support.path import only_declared
+from tests.support.programs import program
+
+pytest_plugins = ["pytester"]
+
 REQUIRED = os.environ.get("PYCOMPOSE_REQUIRE_ROOT") == "1"
-USERS = """\
-root:x:0:0:root:/root:/bin/sh
-web:x:1000:1000:web:/home/web:/bin/sh
-nobody:x:65534:65534::/:/bin/false
-"""
-GROUPS = "root:x:0:\nweb:x:1000:\nstaff:x:50:web\nnogroup:x:65534:\n"
 
 
 @cache
@@ -48,47 +47,6 @@ def missing() -> str:
         return str(in_child(body))
     except OSError as error:
         return str(error)
-
-
-def in_child(body: Callable[[], Any]) -> Any:
-    """Run ``body`` in a forked child; its result or its exception, the traceback a note on it, comes back."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reader)
-        code = 1
-        try:
-            answer = _outcome(body)
-            with open(writer, "wb") as pipe:
-                pipe.write(answer)
-            code = 0
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-    os.close(writer)
-    with open(reader, "rb") as pipe:
-        raw = pipe.read()
-    _, status = os.waitpid(pid, 0)
-    if not raw:
-        raise AssertionError(f"the child of the test died: wait status {status}")
-    good, value = pickle.loads(raw)
-    if good:
-        return value
-    raise value
-
-
-def _outcome(body: Callable[[], Any]) -> bytes:
-    try:
-        return pickle.dumps((True, body()))
-    except BaseException as error:
-        error.add_note(traceback.format_exc())
-        try:
-            raw = pickle.dumps((False, error))
-            pickle.loads(raw)
-            return raw
-        except Exception:  # an exception that does not travel is told as text
-            return pickle.dumps((False, AssertionError(traceback.format_exc())))
 
 
 def own_namespaces(body: Callable[[], Any], *, network: bool) -> Any:
@@ -121,6 +79,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """A background job of a shell begins with SIGINT ignored, and so would all that is started here."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.pluginmanager.register(children)
+    config.pluginmanager.register(skips)
+    path = ExitStack()
+    path.enter_context(only_declared())
+    config.add_cleanup(path.close)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -157,25 +120,6 @@ def scratch(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def busybox_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny root file system, one layer: a static busybox, its links, passwd, group; not written to."""
-    program = shutil.which("busybox", path="/bin:/usr/bin:/usr/local/bin")
-    if program is None:
-        (pytest.fail if REQUIRED else pytest.skip)("no busybox here: apt-get install busybox-static")
-        raise AssertionError
     root = tmp_path_factory.mktemp("busybox", numbered=True)
-    busybox_tree(root, program)
+    busybox_tree(root, program("busybox"))
     return root
-
-
-def busybox_tree(root: Path, program: str) -> None:
-    """Fill ``root`` with a tiny root file system around the static busybox ``program``."""
-    for name in ("bin", "etc", "tmp", "root", "home/web", "usr/bin", "var"):
-        (root / name).mkdir(parents=True)
-    root.chmod(0o755)
-    (root / "tmp").chmod(0o1777)
-    shutil.copy(program, root / "bin/busybox")
-    listed = subprocess.run([program, "--list"], capture_output=True, text=True, check=True).stdout.split()
-    for name in listed:
-        if name != "busybox":
-            (root / "bin" / name).symlink_to("busybox")
-    (root / "etc/passwd").write_text(USERS)
-    (root / "etc/group").write_text(GROUPS)

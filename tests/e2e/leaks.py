@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.programs import program
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -85,10 +87,7 @@ def _processes(run: Path, data: Path) -> frozenset[str]:
 
 
 def _tables() -> frozenset[str]:
-    try:
-        out = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return frozenset()
+    out = subprocess.run([program("nft"), "list", "tables"], capture_output=True, text=True, check=False)
     return frozenset(out.stdout.splitlines())
 
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.programs import need
+
 PERSON = {
     "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b",
     "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b",
@@ -46,6 +48,7 @@ def files(home: Path) -> Iterator[tuple[str, list[str]]]:
 
 def git(home: Path, *words: str) -> str:
     """Run git in ``home`` as somebody, at a fixed time."""
+    need("git")
     done = subprocess.run(
         ["git", "-C", str(home), "-c", "init.defaultBranch=main", *words],
         env={**os.environ, **PERSON}, capture_output=True, text=True, check=True,

@@ -21,10 +21,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from conftest import busybox_tree
-
 from runtime.image.manifest import ImageConfig
 from runtime.image.view import Found, View
+from tests.support.busybox import busybox_tree
 
 ROOT = Path(__file__).parent.parent / "dockerfiles"
 SPECIAL = ("options", "expected")

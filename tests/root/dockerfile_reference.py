@@ -25,6 +25,8 @@ if __name__ == "__main__":
 
 import dockerfile_cases as corpus
 
+from tests.support.programs import program
+
 
 class Docker:
     """A real docker. ``base`` is imported as the image busybox."""
@@ -115,7 +117,7 @@ def main() -> None:
     parser.add_argument("--new", action="store_true", help="only cases without an expectation")
     parser.add_argument("cases", nargs="*")
     words = parser.parse_args()
-    docker = Docker(words.docker, words.work, "/bin/busybox")
+    docker = Docker(words.docker, words.work, program("busybox"))
     for name in words.cases or corpus.cases():
         case = corpus.read(name)
         if words.new and "expected" in case:

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -26,10 +25,11 @@ from netns.network import Connection, Networks
 from netns.nftables.apply import Firewall
 from netns.nftables.messages import BRIDGE
 from netns.spec import EndpointSpec, PortSpec
+from tests.support.children import in_child
+from tests.support.programs import need
 
 CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x00020000
 OUTSIDE, HOST4, HOST6 = "192.0.2.1", "192.0.2.5", "2001:db8::5"
-CANNOT = 77
 
 
 class Box:
@@ -155,44 +155,23 @@ def in_a_machine(body: Callable[[Machine], None]) -> Callable[[Path], None]:
     """Make a root test of ``body``; it runs in a child so that even "the host" is disposable."""
 
     def test(tmp_path: Path) -> None:
-        report, write = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(report)
-            os._exit(_run(body, tmp_path, write))
-        os.close(write)
-        with open(report) as said:
-            text = said.read()
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if code == CANNOT and not os.environ.get("PYCOMPOSE_REQUIRE_ROOT"):
-            pytest.skip(text)
-        assert code == 0, f"\n{text}"
+        in_child(lambda: _run(body, tmp_path))
 
     test.__name__, test.__doc__, test.__module__ = body.__name__, body.__doc__, body.__module__
     return pytest.mark.root(test)
 
 
-def _run(body: Callable[[Machine], None], scratch: Path, write: int) -> int:
+def _run(body: Callable[[Machine], None], scratch: Path) -> None:
     signal.alarm(60)
-    with open(write, "w") as report:
-        try:
-            _unshare()
-        except OSError as error:
-            report.write(str(error))
-            return CANNOT
-        try:
-            with ExitStack() as undo:
-                outside = Box(0)
-                undo.callback(outside.end)
-                _furnish(outside)
-                before = _state()
-                with ExitStack() as inner:
-                    body(Machine(scratch / "run", outside, inner))
-                _nothing_left(before, scratch / "run")
-        except BaseException:
-            traceback.print_exc(file=report)
-            return 1
-    return 0
+    _unshare()
+    with ExitStack() as undo:
+        outside = Box(0)
+        undo.callback(outside.end)
+        _furnish(outside)
+        before = _state()
+        with ExitStack() as inner:
+            body(Machine(scratch / "run", outside, inner))
+        _nothing_left(before, scratch / "run")
 
 
 def _unshare() -> None:
@@ -217,6 +196,7 @@ def _furnish(outside: Box) -> None:
       ip -6 address add 2001:db8::1/64 dev eth0 nodad; ip link set eth0 up'
     ip route add default via {OUTSIDE}
     """
+    need("ip")
     subprocess.run(["sh", "-c", script], check=True, stderr=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""Archives and registries of others: docker-registry and skopeo from Debian, where they are installed."""
+"""Archives and registries of others: docker-registry, skopeo; podman and buildah where they are installed."""
 
 from __future__ import annotations
 
@@ -24,14 +24,9 @@ from runtime.image.manifest import Image, ImageConfig
 from runtime.image.pull import pull
 from runtime.image.save import FORMS, save_to
 from runtime.image.store import Store
+from tests.support.programs import need
 
 pytestmark = pytest.mark.root
-
-
-def has(*programs: str) -> None:
-    for program in programs:
-        if shutil.which(program) is None:
-            pytest.skip(f"no {program} here: apt-get install docker-registry skopeo apache2-utils")
 
 
 def store_with(root: Path, name: str = "local/app:1") -> tuple[Store, Image]:
@@ -142,7 +137,7 @@ SKOPEO = {  # our form: (what skopeo calls ours, what it is to write)
 
 @pytest.mark.parametrize("form", FORMS)
 def test_an_image_goes_through_skopeo_and_back_and_keeps_its_id(scratch: Path, form: str) -> None:
-    has("skopeo")
+    need("skopeo")
     store = Store(scratch / "one")
     (image,) = archive.load(store, foreign(scratch))
     save_to(store, ["local/foreign:1"], scratch / "ours", form=form)
@@ -170,7 +165,7 @@ def test_several_images_go_into_one_archive_and_share_their_layers(scratch: Path
 
 @pytest.mark.parametrize("tool", ["podman", "buildah"])
 def test_podman_and_buildah_take_our_archives_and_give_them_back(scratch: Path, tool: str) -> None:
-    has(tool)
+    need(tool)
     store = Store(scratch / "one")
     (image,) = archive.load(store, foreign(scratch))
     save_to(store, ["local/foreign:1"], scratch / "ours.tar")
@@ -252,7 +247,7 @@ def wait_for(address: str) -> None:
 def test_an_image_comes_from_debians_registry(
     scratch: Path, auth: bool, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    has("docker-registry", "skopeo", "htpasswd")
+    need("docker-registry", "skopeo", "htpasswd")
     store, image = store_with(scratch / "one")
     save_to(store, ["local/app:1"], scratch / "ours.tar")
     monkeypatch.setenv("HOME", str(scratch))

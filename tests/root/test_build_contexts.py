@@ -36,6 +36,7 @@ def test_what_names_a_repository(word: str, expected: Repository | None) -> None
     assert read(word) == expected
 
 
+@pytest.mark.smoke("git")
 def test_a_repository_is_a_build_context(scratch: Path, busybox_root: Path) -> None:
     b = bench(scratch, busybox_root)
     repository(scratch / "repo")

@@ -19,6 +19,7 @@ from build_bench import bench, text, tree
 from runtime.build import Secret
 from runtime.errors import BuildFailed
 from runtime.kernel.mounts import mount
+from tests.support.programs import need, program
 
 pytestmark = pytest.mark.root
 
@@ -67,6 +68,7 @@ def test_secrets_are_in_memory_and_leave_nothing(scratch: Path, busybox_root: Pa
 @contextmanager
 def agent(home: Path) -> Iterator[tuple[str, str]]:
     """A real ssh-agent with one key; its socket and the key's file."""
+    need("ssh-keygen", "ssh-agent", "ssh-add")
     key, where = home / "key", tempfile.mktemp(prefix="agent-", dir="/tmp")
     subprocess.run(
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test@key", "-f", str(key)], check=True
@@ -82,10 +84,9 @@ def agent(home: Path) -> Iterator[tuple[str, str]]:
             child.terminate()
 
 
-def program(name: str, root: Path) -> None:
+def install(name: str, root: Path) -> None:
     """Put a program of the host with its libraries below ``root``."""
-    found = shutil.which(name)
-    assert found is not None
+    found = os.path.realpath(program(name))
     told = subprocess.run(["ldd", found], capture_output=True, text=True, check=True).stdout
     for path in (found, *re.findall(r"(/\S+) \(0x", told)):
         target = root / path.lstrip("/")
@@ -93,11 +94,12 @@ def program(name: str, root: Path) -> None:
         shutil.copy(path, target)
 
 
+@pytest.mark.smoke("ssh-add", "ssh-agent", "ssh-keygen")
 @pytest.mark.parametrize("kind", ["agent", "key"])
 def test_a_run_reaches_the_ssh_agent(scratch: Path, busybox_root: Path, kind: str) -> None:
     own_memory()
     b = bench(scratch, busybox_root)
-    program("ssh-add", b.context / "tools")
+    install("ssh-add", b.context / "tools")
     with agent(scratch) as (where, key):
         b.build(
             "FROM busybox\nCOPY tools /\nRUN --mount=type=ssh,uid=1000,mode=0600 "

@@ -38,6 +38,7 @@ def store_with_busybox(root: Path, busybox: Path) -> Store:
     return store
 
 
+@pytest.mark.smoke("ip")
 def test_run_has_a_network_of_its_own_unless_told_otherwise(scratch: Path, busybox_root: Path) -> None:
     store = store_with_busybox(scratch / "images", busybox_root)
     heard: list[Progress] = []

@@ -25,6 +25,7 @@ def box(scratch: Path, busybox_root: Path) -> Box:
     return Box(scratch, busybox_root)
 
 
+@pytest.mark.smoke("busybox")
 def test_a_container_runs_logs_and_ends_with_its_code(box: Box) -> None:
     async def body() -> None:
         async with box.opened() as runtime:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,26 +15,24 @@ from runtime.errors import BuildFailed
 from runtime.image import layer
 from runtime.image.manifest import ImageConfig
 from runtime.image.store import Store
+from tests.support.programs import program, reference
 
-DOCKER = os.environ.get("PYCOMPOSE_BUILDKIT", "")  # a command line such as "docker"
+DOCKER = reference("docker")
 
 
 @pytest.fixture(scope="session")
 def kitchen(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """One store with the image busybox for the whole corpus, and what that image holds."""
-    program = shutil.which("busybox", path="/bin:/usr/bin:/usr/local/bin")
-    if program is None:
-        pytest.skip("no busybox here: apt-get install busybox-static")
     home = tmp_path_factory.mktemp("corpus", numbered=True)
     (root := home / "busybox").mkdir()
-    corpus.make_base(root, program)
+    corpus.make_base(root, program("busybox"))
     store = Store(home / "images")
     with store.ingest() as work:
         made = layer.unpack(layer.pack(root), work / "diff")
         store.commit_layer(work / "diff", made.diff_id, size=made.size)
     config = ImageConfig(env=(corpus.PATH,), cmd=("sh",))
     image = store.put_image(config, [made.diff_id], ["busybox"])
-    return SimpleNamespace(store=store, base=corpus.tree(image.layers), program=program)
+    return SimpleNamespace(store=store, base=corpus.tree(image.layers), program=program("busybox"))
 
 
 def outcome(store: Store, base: corpus.Tree, case: dict[str, str], context: Path) -> dict[str, Any]:

@@ -1,9 +1,8 @@
-"""Names inside containers, asked with dig(1) and with getaddrinfo(3) where they are installed."""
+"""Names inside containers, asked with dig(1) and with getaddrinfo(3)."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 import struct
 import threading
@@ -18,6 +17,7 @@ from netns.netlink import inside
 from netns.network import Networks, build_network
 from netns.spec import EndpointSpec, NetworkSpec
 from tests.root.net_machine import Box, Machine, in_a_machine
+from tests.support.programs import program
 
 NAMESERVER = ("127.0.0.11", 53)
 
@@ -78,6 +78,7 @@ def on_a_loop(machine: Machine, body: Callable[[Server], Awaitable[None]], upstr
     asyncio.run(run())
 
 
+@pytest.mark.smoke("dig")
 @in_a_machine
 def test_services_replicas_aliases_and_containers_have_names(machine: Machine) -> None:
     machine.networks.create(NetworkSpec(name="shop_default", ipv6=True))
@@ -108,9 +109,8 @@ def test_services_replicas_aliases_and_containers_have_names(machine: Machine) -
             reverse = ".".join(reversed(endpoints[0].ipv4.split("."))) + ".in-addr.arpa"
             pointer = await asyncio.to_thread(ask, asker, reverse, message.PTR)
             assert pointer == (0, [message.encode_name("shop-web-0.shop_default").hex()])
-            if shutil.which("dig"):
-                said = await asyncio.to_thread(asker.run, "dig", "+short", "web", "@127.0.0.11")
-                assert set(said.split()) == both
+            said = await asyncio.to_thread(asker.run, program("dig"), "+short", "web", "@127.0.0.11")
+            assert set(said.split()) == both
 
     on_a_loop(machine, body, [])
 

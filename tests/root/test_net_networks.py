@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -20,6 +19,7 @@ from netns.nftables.apply import Firewall
 from netns.nftables.messages import BRIDGE, delete_table
 from netns.spec import EndpointSpec, NetworkSpec, Pool, PortSpec
 from tests.root.net_machine import HOST4, HOST6, Machine, ask, in_a_machine, serving
+from tests.support.programs import need
 
 
 def oracle(read: Callable[[object], object]) -> object:
@@ -279,10 +279,10 @@ def test_creators_at_the_same_time_get_different_subnets(machine: Machine) -> No
     assert not any(a.overlaps(b) for n, a in enumerate(nets) for b in nets[n + 1 :])
 
 
+@pytest.mark.smoke("nft")
 @in_a_machine
 def test_another_firewall_that_drops_is_named(machine: Machine) -> None:
-    if shutil.which("nft") is None:
-        return
+    need("nft")
     policy = "{ type filter hook forward priority 0; policy drop; }"
     os.system(f"nft 'add table ip theirs; add chain ip theirs fw {policy}'")
     machine.networks.create(NetworkSpec(name="n"))

@@ -7,11 +7,11 @@ one; a tmpfs is filled so that exactly n pages, or n files, are left.
 from __future__ import annotations
 
 import errno
+import functools
 import io
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +26,7 @@ from runtime.image.rootfs import adopt
 from runtime.image.save import FORMS, save_to
 from runtime.image.store import Store
 from runtime.kernel.mounts import Mount, mount, umount2
+from tests.support.children import Child, Died, in_child
 
 pytestmark = pytest.mark.root
 sys.path.insert(0, str(Path(__file__).parent.parent / "runtime"))
@@ -72,27 +73,30 @@ def left(store: Store) -> list[str]:
 
 def die_at(number: int, body: Callable[[], None]) -> bool:
     """Run ``body`` in a child that kills itself before its change ``number``; whether it came that far."""
-    pid = os.fork()
-    if pid == 0:
-        count = 0
+    count, counting = 0, True
 
-        def hear(event: str, words: tuple[object, ...]) -> None:
-            nonlocal count
-            writes = event == "open" and isinstance(words[2], int) and words[2] & (os.O_WRONLY | os.O_RDWR)
-            if event in CHANGES or writes:
-                count += 1
-                if count == number:
-                    os.kill(os.getpid(), signal.SIGKILL)
+    def hear(event: str, words: tuple[object, ...]) -> None:
+        nonlocal count
+        writes = event == "open" and isinstance(words[2], int) and words[2] & (os.O_WRONLY | os.O_RDWR)
+        if counting and (event in CHANGES or writes):
+            count += 1
+            if count == number:
+                os.kill(os.getpid(), signal.SIGKILL)
 
+    def counted() -> None:
+        nonlocal counting
         sys.addaudithook(hear)
         try:
             body()
-            os._exit(0)
         finally:
-            os._exit(1)
-    status = os.waitpid(pid, 0)[1]
-    assert status in (0, signal.SIGKILL), status
-    return status == signal.SIGKILL
+            counting = False  # what happened is told
+
+    try:
+        in_child(counted)
+    except Died as died:
+        assert died.code == -signal.SIGKILL, died
+        return True
+    return False
 
 
 @pytest.fixture
@@ -150,8 +154,9 @@ def test_killed_while_saving_the_file_is_whole_or_not_there(scratch: Path) -> No
 def test_processes_that_load_remove_and_collect_at_once_leave_a_whole_store(memory: Path) -> None:
     with small_disk(memory, "size=100m"):
         store = Store(memory / "images")
-        children = [fork(lambda body=body: body(store)) for body in (loading, loading, removing, collecting)]  # type: ignore[misc]
-        assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0, 0, 0]
+        bodies = (loading, loading, removing, collecting)
+        for child in [Child(functools.partial(body, store)) for body in bodies]:
+            child.outcome()
         whole(store)
         taken(store)
         store.collect()
@@ -170,7 +175,7 @@ def test_what_a_living_process_is_about_to_use_is_not_removed(scratch: Path) -> 
         os.write(ready[1], b"x")
         os.read(wait[0], 1)
 
-    pid = fork(holder)
+    child = Child(holder)
     os.read(ready[0], 1)
     with pytest.raises(ImageInUse):
         store.remove("two:1")
@@ -180,7 +185,7 @@ def test_what_a_living_process_is_about_to_use_is_not_removed(scratch: Path) -> 
     store.collect()
     assert all(layer.is_dir() for layer in image.layers) and store.blob(image.id)
     os.write(wait[1], b"x")
-    assert os.waitpid(pid, 0)[1] == 0
+    child.outcome()
     store.collect()
     assert not any(layer.exists() for layer in image.layers)
     with pytest.raises(ImageNotFound, match="removed meanwhile"):
@@ -202,20 +207,6 @@ def collecting(store: Store) -> None:
     for _ in range(40):
         store.collect()
         store.sweep()
-
-
-def fork(body: Callable[[], None]) -> int:
-    """A child that does ``body``; its code tells whether that went well."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            body()
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(1)
-    return pid
 
 
 @contextmanager

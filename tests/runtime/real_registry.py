@@ -8,7 +8,6 @@ import http.server
 import json
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 import threading
@@ -18,6 +17,8 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+
+from tests.support.programs import need
 
 CONFIG = """
 version: 0.1
@@ -29,15 +30,6 @@ http:
   addr: "127.0.0.1:0"
   secret: tests
 """
-
-
-def need(*programs: str) -> None:
-    """Skip where one of the programs is missing; where privileges are required programs are as well."""
-    missing = [name for name in programs if shutil.which(name) is None]
-    if missing and os.environ.get("PYCOMPOSE_REQUIRE_ROOT"):
-        pytest.fail(f"not installed: {', '.join(missing)}", pytrace=False)
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)}")
 
 
 @contextlib.contextmanager

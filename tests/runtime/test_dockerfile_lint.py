@@ -23,10 +23,11 @@ from runtime.image.dockerfile import ignore
 from runtime.image.dockerfile.lint import Report, lint
 from runtime.image.dockerfile.lint_text import shown
 from runtime.image.manifest import ImageConfig
+from tests.support.programs import reference
 
 ROOT = Path(__file__).parent.parent / "dockerfiles/checks"
 CASES = sorted(path.stem for path in ROOT.glob("*.check"))
-DOCKER = os.environ.get("PYCOMPOSE_BUILDKIT", "")
+DOCKER = reference("docker")
 WORK = os.environ.get("PYCOMPOSE_BUILDKIT_WORK", tempfile.gettempdir())
 BUSYBOX = ImageConfig(env=("PATH=/bin",), cmd=("sh",))
 

@@ -73,6 +73,7 @@ def test_skopeo_reads_what_we_push(plain: str, store: Store, other: Store, tmp_p
     assert [found.id for found in loaded] == [image.id]
 
 
+@pytest.mark.smoke("docker-registry", "skopeo")
 @pytest.mark.parametrize("kind,packing", [("oci", "gzip"), ("oci", "zstd"), ("v2s2", "gzip")])
 def test_we_pull_what_skopeo_writes(
     plain: str, store: Store, other: Store, tmp_path: Path, kind: str, packing: str
@@ -132,6 +133,7 @@ def test_config_pins_by_what_the_registry_has(
 # --- with passwords
 
 
+@pytest.mark.smoke("htpasswd")
 def test_passwords_by_htpasswd(
     store: Store,
     other: Store,
@@ -207,6 +209,7 @@ def test_login_asks_the_token_server(
 # --- over TLS
 
 
+@pytest.mark.smoke("openssl")
 def test_a_private_authority(store: Store, other: Store, tmp_path: Path) -> None:
     authority = Authority(tmp_path / "ca")
     certificate, key = authority.issue("registry", "IP:127.0.0.1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -229,7 +230,7 @@ get) [ -e {tmp_path}/kept ] && cat {tmp_path}/kept;;
 erase) rm {tmp_path}/kept;;
 esac"""
     helper(tmp_path, "one", script)
-    environment = kept(tmp_path, credsStore="one") | {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    environment = kept(tmp_path, credsStore="one") | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     assert credentials.keep("r:1", Login("bob", "x"), environment) == ""
     assert json.loads((tmp_path / "kept").read_text()) == {
         "ServerURL": "r:1",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from corpus_cases import ROOT, cases, environment, load_case, located, settings,
 from compose.errors import ComposeError
 from compose.load.bind import bind
 from compose.load.canonical import printed
+from tests.support.programs import reference as command_of
 
-ORACLE = os.environ.get("PYCOMPOSE_ORACLE", "")
+ORACLE = command_of("docker-compose")
 # where the reference is wrong or laxer, and we differ on purpose
 DIFFERENT = {
     "deep_block": "nesting is bounded",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.e2e.stack import Stack, alive, free_port
 
 
@@ -97,6 +99,7 @@ def test_a_written_layer_survives_restart_and_a_volume_survives_down(stack: Stac
     assert stack("exec", "front", "test", "-e", "/state/kept", check=False).returncode == 1
 
 
+@pytest.mark.smoke("nft")
 def test_a_published_port_answers_on_every_address(stack: Stack) -> None:
     port = free_port()
     stack("up", "-d", env={"PORT": str(port)})

@@ -15,6 +15,8 @@ from compose.supervisor import client
 REPOSITORY = Path(__file__).parents[3]
 
 
+@pytest.mark.net
+@pytest.mark.smoke("python3")
 def test_a_built_wheel_in_a_clean_environment_gives_a_working_command(tmp_path: Path) -> None:
     python = tmp_path / "venv/bin/python"
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)

@@ -59,7 +59,6 @@ WHY: dict[str, str] = {
     "services.*.use_api_socket": _UP + "there is no engine API to hand into a container",
     "services.*.userns_mode": _UP + "all containers share the host's user namespace",
     "services.*.volumes.*.bind.selinux": "files are not labelled",
-    "services.*.volumes.*.image": _UP + "images are not mounted",
     "services.*.volumes.*.volume.labels": "a volume made for one container has none of its own",
     "services.*.volumes.*.consistency": "it means nothing on Linux",
     "networks.*.attachable": _SWARM,

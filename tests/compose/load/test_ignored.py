@@ -16,8 +16,8 @@ from compose.load.project import LoadRequest, load
 REPOSITORY = Path(__file__).parents[3]
 FILE = """\
 services:
-  a: {image: x, external_links: [z], isolation: default, runtime: runc, userns_mode: host}
-  b: {image: x, external_links: [z], deploy: {placement: {constraints: [a]}}}
+  a: {image: x, pull_refresh_after: 1h, isolation: default, runtime: runc, userns_mode: host}
+  b: {image: x, pull_refresh_after: 1h, deploy: {placement: {constraints: [a]}}}
 """
 
 
@@ -27,10 +27,11 @@ def test_each_attribute_is_named_once_with_its_first_place(tmp_path: Path) -> No
         loaded = load(LoadRequest(cwd=str(tmp_path)), store=tmp_path / "store")
         first, second = loaded.warnings
         place, _, told = first.partition(": ")
-        assert place == "compose.yaml:3:47"
+        assert place == "compose.yaml:3:50"
         assert told == "services.b.deploy.placement: 'deploy.placement' has no effect here: it is for swarm"
         assert second.startswith(
-            "compose.yaml:2:17: services.a.external_links: 'external_links' has no effect here (and in 1"
+            "compose.yaml:2:17: services.a.pull_refresh_after: "
+            "'pull_refresh_after' has no effect here (and in 1"
         )
 
 
@@ -47,7 +48,7 @@ def test_strict_makes_them_fatal(tmp_path: Path) -> None:
             words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == code
-        assert done.stderr.count("'external_links' has no effect here") == 1
+        assert done.stderr.count("'pull_refresh_after' has no effect here") == 1
 
 
 def attributes() -> set[str]:

@@ -115,6 +115,12 @@ def troubles(places: Places, project: str) -> list[str]:
     return [str(text) for text in _read(places.project_run(project) / "troubles.json").get("troubles", ())]
 
 
+def failed_lookups(places: Places, project: str) -> list[dict[str, Any]]:
+    """Names that containers of a project asked for and nobody knew (``lookups.json``)."""
+    rows = _read(places.project_run(project) / "lookups.json").get("failed", ())
+    return [row for row in rows if isinstance(row, dict)]
+
+
 def of_project(places: Places, project: str, services: Iterable[str] = ()) -> list[Container]:
     """Containers of ``project`` by name; those of ``services`` only when some are named."""
     run, data = places.project_run(project), places.project_data(project)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from compose.engine.events import Emit, notice, warning
+from compose.engine.faults import Faults
 from compose.engine.sharing import Held, owner_id
 from compose.plan.launch import Launch
 from netns import naming
@@ -32,6 +33,8 @@ class Attachments:
     def __init__(self, run: Path, project: str, emit: Emit, loop: asyncio.AbstractEventLoop) -> None:
         self.networks = Networks(run, project)
         self.server = Server(loop, self.networks)
+        self.server.on_failure = self._note_failures
+        self._noting: asyncio.TimerHandle | None = None
         self.emit = emit
         self._told = 0
         self.held = Held()
@@ -41,6 +44,7 @@ class Attachments:
         self._plugged: dict[str, Path] = {}  # namespaces by container id
         self._watch: Watch | None = None
         self._troubles: list[str] = []
+        self.faults = Faults(project, self.networks, lambda: list(self._plugged))
 
     def reserve(self, launch: Launch) -> None:
         """Hold the published ports before anything starts. Raises PortBusy naming the holder."""
@@ -132,16 +136,31 @@ class Attachments:
             with suppress(OSError):  # a full disk; the project is about to go
                 write_json(self._record, {"troubles": troubles})
 
+    def _note_failures(self) -> None:
+        """Names that nobody knew go to a file for ``pycompose dns``, at most once a second."""
+        if self._noting is None:
+            self._noting = self._loop.call_later(1.0, self._write_failures)
+
+    def _write_failures(self) -> None:
+        self._noting = None
+        rows = [{"container": c, "name": n, "at": at} for (c, n), at in self.server.failed.items()]
+        with suppress(OSError):
+            write_json(self._record.with_name("lookups.json"), {"failed": rows})
+
     def _look_after(self, container: str, namespace: Path) -> None:
         self._plugged[container] = namespace
         if self._watch is None:
             self._watch = Watch(self._loop, self.look)
+        self.faults.follow()
 
     def close(self) -> None:
         """Let go of sockets; what is connected stays connected."""
         if self._watch is not None:
             self._watch.close()
         self.held.close()
+        self.faults.close()
+        if self._noting is not None:
+            self._noting.cancel()
         self.server.close()
         self.networks.close()
 

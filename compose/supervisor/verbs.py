@@ -34,6 +34,7 @@ from compose.plan.observed import ALIVE, Container, Observed
 from compose.plan.reconcile import UpOptions, reconcile
 from compose.plan.steps import Plan
 from compose.plan.values import signal_number
+from compose.supervisor import faulty
 from runtime.spec import from_json
 from runtime.state import write_json
 
@@ -319,5 +320,8 @@ VERBS: dict[str, Verb] = {
     "pause": pause,
     "unpause": unpause,
     "run": run,
+    "cut": faulty.cut,
+    "heal": faulty.heal,
+    "fault": faulty.fault,
     "events": events,
 }

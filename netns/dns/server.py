@@ -39,6 +39,7 @@ QUEUE, PATIENCE = 2048, 4.5  # questions of one container that wait for their tu
 UNREAD = 1 << 20  # bytes of answers that a TCP client may leave unread
 STREAMS = 64  # TCP connections of one container
 STREAM_IDLE = 10.0
+FAILED = 50  # look-ups without success that are remembered
 SETTLED = 0.05  # seconds after which the change time of a directory can be trusted
 
 
@@ -92,6 +93,19 @@ class Server:
         self._clients: dict[str, Client] = {}
         self._exchanges: set[Exchange] = set()
         self._memory = Memory()
+        self.failed: dict[
+            tuple[str, str], float
+        ] = {}  # (container, name) that nobody knew -> when, the latest last
+        self.on_failure: Callable[[], None] = lambda: None
+
+    def missed(self, container: str, reply: bytes, name: str) -> None:
+        """Remember a name that nobody knew."""
+        if message.code_of(reply) == message.NXDOMAIN:
+            self.failed.pop((container, name), None)
+            self.failed[container, name] = time.time()
+            while len(self.failed) > FAILED:
+                del self.failed[next(iter(self.failed))]
+            self.on_failure()
 
     def attach(
         self,
@@ -118,7 +132,9 @@ class Server:
                 datagrams, streams = open_sockets(netns)
         except OSError as error:
             raise NetworkFailure(f"no name server for container {container[:12]}: {error.strerror}") from None
-        self._clients[container] = Client(self, datagrams, streams, tuple(networks), tuple(dns), links or {})
+        self._clients[container] = Client(
+            container, self, datagrams, streams, tuple(networks), tuple(dns), links or {}
+        )
 
     def sockets(self, container: str) -> tuple[int, ...]:
         """Descriptors through which ``container`` is served, to be kept alive by another process."""
@@ -174,6 +190,7 @@ class Client:
 
     def __init__(
         self,
+        container: str,
         server: Server,
         datagrams: socket.socket,
         streams: socket.socket,
@@ -181,7 +198,8 @@ class Client:
         dns: tuple[str, ...],
         links: Mapping[str, str],
     ) -> None:
-        self._server, self._networks, self._dns, self._links = server, networks, dns, links
+        self._container, self._server = container, server
+        self._networks, self._dns, self._links = networks, dns, links
         self._datagrams, self._listener = datagrams, streams
         self._streams: set[Stream] = set()
         self._zone = Zone((), {})
@@ -217,7 +235,13 @@ class Client:
         failure = message.answer(question, (), message.SERVFAIL, stream=stream)
         if not (self._zone.outward or self._dns) or len(self._queue) >= QUEUE:
             return send(failure)
-        self._queue.append((self._server.loop.time(), data, lambda reply: send(reply or failure), stream))
+
+        def finish(reply: bytes | None) -> None:
+            if reply:
+                self._server.missed(self._container, reply, question.name)
+            send(reply or failure)
+
+        self._queue.append((self._server.loop.time(), data, finish, stream))
         self.advance()
 
     def advance(self) -> None:

@@ -68,6 +68,10 @@ class Networks:
     def endpoints(self, name: str) -> list[Endpoint]:
         return [lease.endpoint for lease in self._leases.of_network(name)]
 
+    def links(self, name: str) -> dict[str, str]:
+        """The host's ends of the endpoints of ``name``, by container."""
+        return {lease.endpoint.spec.container: lease.link for lease in self._leases.of_network(name)}
+
     def endpoints_directory(self, name: str) -> Path:
         """The directory whose change time tells that endpoints of ``name`` came or went."""
         return self._leases.endpoints_directory(name)

@@ -169,6 +169,13 @@ def compare(value: bytes, operation: int = EQUAL, register: int = 1) -> bytes:
     return expression("cmp", number(1, register), number(2, operation), nest(3, attr(1, value)))
 
 
+def random(below: int, register: int = 1) -> bytes:
+    """A random number from 0 to ``below`` less one, as on the wire."""
+    made = expression("numgen", number(1, register), number(2, below), number(3, 1))  # NFT_NG_RANDOM
+    wire = (number(1, register), number(2, register), number(3, 1), number(4, 4), number(5, 4))
+    return made + expression("byteorder", *wire)  # NFT_BYTEORDER_HTON
+
+
 def payload(base: int, offset: int, size: int, register: int = 1) -> bytes:
     return expression("payload", number(1, register), number(2, base), number(3, offset), number(4, size))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from netns.network import Networks, Watch
+from netns.network import Cuts, Networks, Watch
 from netns.nftables import messages as nft
 from netns.nftables.apply import Firewall
 from netns.spec import NetworkSpec, PortSpec
@@ -188,3 +189,53 @@ def _bound(made: socket.socket) -> bool:
         except OSError:
             time.sleep(0.1)
     return False
+
+
+@in_a_machine
+def test_a_cut_keeps_two_apart_and_goes_with_its_process(machine: Machine) -> None:
+    web, other, at = stack(machine)
+    third = machine.box()
+    machine.plug(third, "third", "n")
+    one, two = (end.mac for end in machine.networks.endpoints("n")[:2])
+    firewall = Firewall()
+    before = firewall.tables(nft.BRIDGE)
+    child = os.fork()
+    if child == 0:
+        cuts = Cuts("shop")
+        cuts.apply([(one, two, 1000), (two, one, 1000)])
+        time.sleep(60)
+    end = time.monotonic() + 5
+    while firewall.tables(nft.BRIDGE) == before and time.monotonic() < end:
+        time.sleep(0.01)
+    try:
+        with serving(web, 80):
+            assert ask(other.socket(), at, 80) in ("TimeoutError", "OSError")
+            assert ask(third.socket(), at, 80) != "TimeoutError"
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    assert firewall.tables(nft.BRIDGE) == before
+    assert works(machine, web, other, at)
+    firewall.close()
+
+
+@in_a_machine
+def test_a_share_of_packets_is_lost_in_one_direction(machine: Machine) -> None:
+    web, other, at = stack(machine)
+    source = next(end for end in machine.networks.endpoints("n") if end.spec.container == other.id)
+    target = next(end for end in machine.networks.endpoints("n") if end.spec.container == web.id)
+    cuts = Cuts("shop")
+    cuts.apply([(source.mac, target.mac, 500)])
+    with web.socket(socket.SOCK_DGRAM) as receiver, other.socket(socket.SOCK_DGRAM) as sender:
+        receiver.bind(("", 90))
+        receiver.settimeout(0.2)
+        got = 0
+        for _ in range(200):
+            sender.sendto(b"x", (at, 90))
+        try:
+            while receiver.recv(10):
+                got += 1
+        except TimeoutError:
+            pass
+    assert 50 < got < 150
+    cuts.close()

@@ -85,13 +85,17 @@ class EndpointSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortSpec:
-    """One published port. ``published`` 0 asks for a free one; ``host_ip`` "" means all addresses."""
+    """One published port. ``published`` 0 asks for a free one; ``host_ip`` "" means all addresses.
+
+    carried: by a process instead of the kernel, so that the host's INPUT rules count.
+    """
 
     target: int
     published: int = 0
     last_published: int = 0  # end of a host range to choose from, 0 when there is none
     protocol: str = "tcp"
     host_ip: str = ""
+    carried: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,8 @@ def _special(entry: Entry) -> dict[str, Any]:
         found["blkio_limits"] = tuple(_blkio(blkio))
     if develop := entry.get("develop"):
         found["develop"] = tuple(_watch(one) for one in develop.get("watch") or ())
+    if entry.get("x-ports-obey-firewall") in (True, "true"):
+        found["ports_obey_firewall"] = True
     return found
 
 

@@ -327,6 +327,7 @@ class Service:
     pids_limit: int | None = None
     platform: str = ""
     ports: tuple[Port, ...] = ()
+    ports_obey_firewall: bool = False
     pre_start: tuple[Hook, ...] = ()
     post_start: tuple[Hook, ...] = ()
     pre_stop: tuple[Hook, ...] = ()

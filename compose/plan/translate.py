@@ -231,10 +231,10 @@ def _links(service: Service) -> dict[str, str]:
 
 
 def _ports(service: Service) -> tuple[PortSpec, ...]:
-    return tuple(_port(port) for port in service.ports)
+    return tuple(_port(port, carried=service.ports_obey_firewall) for port in service.ports)
 
 
-def _port(port: Port) -> PortSpec:
+def _port(port: Port, *, carried: bool = False) -> PortSpec:
     first, _, last = port.published.partition("-")
     return PortSpec(
         target=port.target,
@@ -242,6 +242,7 @@ def _port(port: Port) -> PortSpec:
         last_published=int(last or 0),
         protocol=port.protocol or "tcp",
         host_ip=port.host_ip,
+        carried=carried,
     )
 
 

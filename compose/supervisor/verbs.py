@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from compose.engine import house
 from compose.engine.events import Emit, Event, step, warning
 from compose.engine.execute import execute
 from compose.engine.keeper import Keeper
@@ -78,7 +80,7 @@ class Call:
     def adopt_project(self) -> list[str]:
         """Take the project of the arguments as the current one; gives its start order."""
         machine, told = self.machine, self.arguments
-        machine.project = with_modes(bind(told["project"]))
+        machine.project = house.apply(with_modes(bind(told["project"])), house.read(os.environ))
         for service, document in (told.get("images") or {}).items():
             machine.images[service] = from_json(ImageFacts, document)
         order = told.get("order")

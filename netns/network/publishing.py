@@ -80,10 +80,10 @@ class Publishing:
         for held in self.reservations.of(container):
             whole = ruleset.by_kernel(held.port, endpoint)
             running = self._running.setdefault(container, [])
+            address = endpoint.ipv4 or endpoint.ipv6
             if held.four is not None and not whole[0]:
-                running.append(self._forwards.add(held.four, endpoint.ipv6, held.port.target))
+                running.append(self._forwards.add(held.four, address, held.port.target))
             if held.six is not None:  # [::1] is never led by the kernel
-                address = endpoint.ipv4 or endpoint.ipv6
                 running.append(self._forwards.add(held.six, address, held.port.target))
 
 

@@ -77,6 +77,8 @@ def remove_network(network: Network) -> Message:
 
 def by_kernel(port: PortSpec, endpoint: Endpoint) -> tuple[bool, bool]:
     """Whether the kernel leads a port's IPv4 and its IPv6; all but [::1] and fe80::/10."""
+    if port.carried:
+        return False, False
     wants_four, wants_six = families(port.host_ip)
     loopback = port.host_ip.strip("[]") == "::1"
     return wants_four and bool(endpoint.ipv4), wants_six and bool(endpoint.ipv6) and not loopback

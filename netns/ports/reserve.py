@@ -184,7 +184,12 @@ def _refused(error: OSError, address: tuple[str, int], port: PortSpec) -> Networ
 
 def fits(wanted: PortSpec, held: PortSpec) -> bool:
     """A held port answers what is wanted: same target and place, and a number of the wanted range."""
-    same = (wanted.target, wanted.protocol, wanted.host_ip) == (held.target, held.protocol, held.host_ip)
+    same = (wanted.target, wanted.protocol, wanted.host_ip, wanted.carried) == (
+        held.target,
+        held.protocol,
+        held.host_ip,
+        held.carried,
+    )
     if wanted.published == 0:
         return same
     last = max(wanted.last_published, wanted.published)

@@ -11,13 +11,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from netns.errors import NetworkFailure, PortBusy
 from netns.network import Networks
+from netns.nftables import messages as nft
+from netns.nftables.apply import Firewall
 from netns.spec import NetworkSpec, PortSpec
 from tests.root.net_machine import HOST4, HOST6, Box, Machine, ask, here, in_a_machine, serving
 
@@ -434,3 +436,32 @@ def test_a_container_that_is_connected_twice_is_connected_once(machine: Machine)
         again = box_again(machine, box)
         assert machine.plug(again, "web", "n", ports=(WEB,)).endpoints[0].ipv4 == at
         assert len(machine.networks.endpoints("n")) == 1
+
+
+@in_a_machine
+def test_a_carried_port_is_subject_to_the_input_rules_of_the_host(machine: Machine) -> None:
+    async def body() -> None:
+        port = PortSpec(target=80, published=8080, carried=True)
+        with published(machine, port, PortSpec(target=80, published=8081)), closing(Firewall()) as firewall:
+            away = machine.outside.socket()
+            assert "." in await asyncio.to_thread(ask, away, HOST4, 8080)
+            assert "." in await asyncio.to_thread(ask, here(), "127.0.0.1", 8080)
+            place = nft.nest(4, nft.number(1, nft.INPUT), nft.number(2, 0))
+            parts = (
+                nft.text(1, "theirs"),
+                nft.text(3, "in"),
+                place,
+                nft.number(5, nft.DROP),
+                nft.text(7, "filter"),
+            )
+            closed = nft.message(3, *parts, flags=nft.Flag.CREATE, about="add chain theirs in")
+            firewall.commit([nft.table("theirs"), closed])
+            away = machine.outside.socket()
+            assert await asyncio.to_thread(ask, away, HOST4, 8080) == "TimeoutError"
+            away = machine.outside.socket()
+            assert (
+                await asyncio.to_thread(ask, away, HOST4, 8081) == "192.0.2.1"
+            )  # the kernel leads it past INPUT
+            firewall.commit([nft.delete_table("theirs")])
+
+    asyncio.run(body())

@@ -30,8 +30,7 @@ def test_each_attribute_is_named_once_with_its_first_place(tmp_path: Path) -> No
         assert place == "compose.yaml:3:50"
         assert told == "services.b.deploy.placement: 'deploy.placement' has no effect here: it is for swarm"
         assert second.startswith(
-            "compose.yaml:2:17: services.a.pull_refresh_after: "
-            "'pull_refresh_after' has no effect here (and in 1"
+            "compose.yaml:2:17: services.a.pull_refresh_after: 'pull_refresh_after' has no effect here"
         )
 
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Measure networks of pycompose beside other Compose tools, in turn, and print a Markdown table of medians.
+"""Measure networks of pycompose beside other Compose tools, in turn; print a Markdown table of medians.
 
-Comes in:  tools as NAME IMAGE COMMAND HOST: HOST is what a program of "its host" is run with, "" for this one.
-           The image needs iperf3, dnsperf and python3.
-Goes out:  the table on standard output; ratios are medians of the ratios of the rounds, above 1 is better for us.
+Comes in:  tools as NAME IMAGE COMMAND HOST: HOST is what a program of "its host" is run with, "" for here.
+           The image needs iperf3, dnsperf and python3, and so does the host iperf3.
+Goes out:  the table on standard output; a ratio is the median of the rounds' ratios, above 1 is good.
 
 What is measured: throughput between containers and from the host to published ports, by IPv4 and IPv6, in
 Gbit/s; answers to own names per second with 50 outstanding, and the median in microseconds one at a time.

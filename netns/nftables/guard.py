@@ -30,10 +30,16 @@ GROUP = 0x7063  # IFLA_GROUP of every bridge of ours, "pc"
 GUARD_PRIORITY = RAW_PRIORITY - 10
 _MACS, _ADDRESSES, _ADDRESSES6 = "macs", "addresses", "addresses6"
 _FREE, _REFUSED, _REFUSED6 = "free", "not4", "not6"
+_WHOLE, _WHOLE6 = (
+    "whole",
+    "whole6",
+)  # link, MAC and address at once: nearly every packet ends at the first rule
 _KEYS = {
     _MACS: (nft.LINK_NAME, nft.LINK_ADDRESS),
     _ADDRESSES: (nft.LINK_NAME, nft.IPV4_ADDRESS),
     _ADDRESSES6: (nft.LINK_NAME, nft.IPV6_ADDRESS),
+    _WHOLE: (nft.LINK_NAME, nft.LINK_ADDRESS, nft.IPV4_ADDRESS),
+    _WHOLE6: (nft.LINK_NAME, nft.LINK_ADDRESS, nft.IPV6_ADDRESS),
     _FREE: (nft.LINK_NAME,),
     _REFUSED: (nft.LINK_NAME, nft.IPV4_ADDRESS),
     _REFUSED6: (nft.LINK_NAME, nft.IPV6_ADDRESS),
@@ -99,6 +105,7 @@ def ports_rules(tag: str, prefix: str) -> list[Message]:
     ]
     ours = nft.compare(prefix.encode(), nft.UNEQUAL, _W)
     port = nft.meta(nft.META_IIFNAME, _W)
+    out += [nft.rule(name, "ports", rule, family=bridge) for rule in _quick(port)]
     out.append(nft.rule(name, "ports", port + ours, _ACCEPT, family=bridge))
     free = port + nft.among(_FREE, _IDENTITY[_FREE], _W) + nft.verdict(nft.GOTO, "routers")
     out.append(nft.rule(name, "ports", free, family=bridge))
@@ -122,6 +129,16 @@ def _in(name: str) -> bytes:
 def _icmp6(kind: int) -> bytes:
     six = _is(_IP6) + nft.meta(nft.META_L4PROTO) + nft.compare(bytes([_ICMP6]))
     return six + nft.payload(nft.TRANSPORT, 0, 1) + nft.compare(bytes([kind]))
+
+
+def _quick(port: bytes) -> Iterator[bytes]:
+    """What nearly all packets are: IP from its own link, MAC and address, but neighbour discovery."""
+    sender = port + nft.payload(nft.LINK, 6, 6, _AFTER_NAME)
+    four = nft.payload(nft.NETWORK, 12, 4, _AFTER_NAME + 2) + nft.among(_WHOLE, _IDENTITY[_WHOLE], _W)
+    six = nft.payload(nft.NETWORK, 8, 16, _AFTER_NAME + 2) + nft.among(_WHOLE6, _IDENTITY[_WHOLE6], _W)
+    other = nft.meta(nft.META_L4PROTO) + nft.compare(bytes([_ICMP6]), nft.UNEQUAL)
+    yield _is(_IP) + sender + four + _ACCEPT
+    yield _is(_IP6) + other + sender + six + _ACCEPT
 
 
 def _strict(port: bytes) -> Iterator[bytes]:
@@ -195,7 +212,9 @@ def _members(ports: Iterable[Port]) -> dict[str, list[bytes]]:
         if endpoint.ipv6:
             addresses.append(_derived(mac))
         for address in dict.fromkeys(addresses):
-            found[_ADDRESSES if address.version == 4 else _ADDRESSES6].append(link + address.packed)
+            four = address.version == 4
+            found[_ADDRESSES if four else _ADDRESSES6].append(link + address.packed)
+            found[_WHOLE if four else _WHOLE6].append(link + mac + bytes(2) + address.packed)
     return found
 
 

@@ -9,14 +9,13 @@ takes over.
 """
 
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compose.cli import containers, interrupt, report
+from compose.cli import interrupt, report
 from compose.cli.containers import Container
+from compose.cli.endings import RECORD_SECONDS, Watch
 from compose.cli.printer import Printer
 from compose.cli.progress import Display, Quiet, Unless, display, show
 from compose.cli.remote import Courier, Event, perform
@@ -29,19 +28,20 @@ if TYPE_CHECKING:
     from compose.model.project import Project
 
 INTERRUPTED = 130
-RECORD_SECONDS = 3.0
-REPLACED_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     """What an attached ``up`` was asked for.
 
-    services: whose output is shown. abort: "", "any" exit or "failure" stops everything.
+    services: whose output is shown. awaited: it ends when these have ended. stopped: what Ctrl-C and an
+    abort stop. abort: "", "any" exit or "failure" of one that is awaited ends all of them.
     code_from: the service whose exit code is returned, or "".
     """
 
     services: Sequence[str] = ()
+    awaited: frozenset[str] = frozenset()
+    stopped: frozenset[str] = frozenset()
     replicas: Mapping[str, int] = field(default_factory=dict)
     prefix: bool = True
     colour: bool = True
@@ -49,85 +49,6 @@ class Wish:
     timeout: int | None = None
     abort: str = ""
     code_from: str = ""
-
-
-class Watch:
-    """The containers of a project, looked at again whenever something about them changed on disk."""
-
-    def __init__(
-        self, scope: Scope, project: str, follower: Follower, wanted: Callable[[Container], bool]
-    ) -> None:
-        self.places = scope.places
-        self.project = project
-        self.follower = follower
-        self.wanted = wanted
-        self.containers: list[Container] = []
-        self._unrecorded: dict[str, float] = {}
-        self._running: set[str] = set()
-        self._watched: set[str] = set()
-        self._told = {key for key in map(_ending, self._look()) if key}
-
-    def _look(self) -> list[Container]:
-        """Read the state of all; what is new is watched first and read again, so that no change is missed."""
-        run = self.places.project_run(self.project)
-        for directory in (self.places.run, run, run / "containers"):
-            self.follower.watch(directory)
-        while True:
-            found = [c for c in containers.of_project(self.places, self.project) if self.wanted(c)]
-            there = {c.spec.id for c in found if self.follower.watch(Path(run, "containers", c.spec.id))}
-            if there <= self._watched:
-                break
-            self._watched |= there
-        for container in found:
-            self._note(container)
-        self.containers = found
-        return found
-
-    def _note(self, container: Container) -> None:
-        """A container that has run and ended may wait a moment for its exit record, seen running or not."""
-        id = container.spec.id
-        if container.running:
-            self._running.add(id)
-            self._unrecorded.pop(id, None)
-        elif container.state.exit is not None:
-            self._unrecorded.pop(id, None)
-        elif id in self._running or container.state.started_at:
-            self._unrecorded.setdefault(id, time.monotonic() + RECORD_SECONDS)
-
-    def endings(self) -> list[Container]:
-        """Look again; containers that have ended since the last call."""
-        found = []
-        for container in self._look():
-            key = _ending(container)
-            if key and key not in self._told:
-                self._told.add(key)
-                found.append(container)
-        found.sort(key=lambda c: c.state.exit.at if c.state.exit else 0.0)
-        return found
-
-    @property
-    def seen_active(self) -> bool:
-        """Something has run since the watch began."""
-        return bool(self._running)
-
-    @property
-    def active(self) -> bool:
-        """Something runs, or will again by its restart policy, or its exit record is still being written."""
-        return self.pending or any(c.running or c.status == "restarting" for c in self.containers)
-
-    @property
-    def pending(self) -> bool:
-        """Something is about to be written down: how a container ended, or whether it is started again.
-
-        Not for ever: whoever writes it may have been killed.
-        """
-        guessed = any(c.status == "restarting" and c.undecided for c in self.containers)
-        return guessed or any(time.monotonic() < limit for limit in self._unrecorded.values())
-
-
-def _ending(container: Container) -> tuple[str, float] | None:
-    end = container.state.exit
-    return (container.spec.id, end.at) if end and container.state.status == "exited" else None
 
 
 def follow_logs(
@@ -151,7 +72,7 @@ def follow_logs(
 
     directory = scope.places.project_data(identity.name) / "logs"
     with Follower(directory, wanted=wanted_log) as follower:
-        watch = Watch(scope, identity.name, follower, wanted)
+        watch = Watch(scope, identity.name, follower, wanted, services)
         printer.lines(history())
         while True:
             for container in watch.containers:
@@ -160,22 +81,18 @@ def follow_logs(
             printer.lines(line for line in lines if not until or line.time <= until)
             if until and lines and lines[-1].time > until:
                 break
-            if not watch.active and not _comes_back(watch, follower):
+            settled = not watch.active
+            patience = RECORD_SECONDS if watch.pending else None
+            if follower.wait(timeout=0 if settled else patience) or watch.pending:
+                for container in watch.endings():
+                    if not until:
+                        printer.lines((*follower.lines(), *follower.last_words(container.name)))
+                        printer.ended(container.name, ending_text(container))
+            elif settled:
                 break
-            if follower.wait(timeout=RECORD_SECONDS if watch.pending else None) or watch.pending:
-                watch.endings()
+        if not until:
+            printer.lines(follower.lines())
         printer.lines(line for name in printer.shown for line in follower.last_words(name))
-
-
-def _comes_back(watch: Watch, follower: Follower) -> bool:
-    """Whether something is active again a moment after nothing was: a container that is being replaced."""
-    limit = time.monotonic() + REPLACED_SECONDS
-    while watch.seen_active and time.monotonic() < limit:
-        if follower.wait(timeout=max(0.0, limit - time.monotonic())):
-            watch.endings()
-            if watch.active:
-                return True
-    return False
 
 
 def attached(scope: Scope, loaded: "Loaded", arguments: Mapping[str, Any], wish: Wish) -> int:
@@ -190,9 +107,9 @@ def attached(scope: Scope, loaded: "Loaded", arguments: Mapping[str, Any], wish:
         split=True,
     )
     directory = scope.places.project_data(loaded.project.name) / "logs"
-    with Follower(directory, wanted=lambda name: name in printer.shown) as follower:
-        stay = _Stay(scope, loaded, wish, printer, follower, frozenset(arguments["order"]))
-        return stay.run(arguments)
+    replica = replicas_of(loaded.project, wish.services)
+    with Follower(directory, wanted=lambda name: replica(name) is not None) as follower:
+        return _Stay(scope, loaded, wish, printer, follower).run(arguments)
 
 
 def expected(project: "Project", wish: Wish) -> dict[str, tuple[str, str]]:
@@ -208,6 +125,21 @@ def expected(project: "Project", wish: Wish) -> dict[str, tuple[str, str]]:
     return found
 
 
+def replicas_of(project: "Project", services: Sequence[str]) -> Callable[[str], tuple[str, str, str] | None]:
+    """A function from a container's name to what ``Printer.add`` takes, None for others. Pure."""
+    fixed = {project.services[name].container_name: name for name in services}
+    prefixes = {f"{project.name}-{name}-": name for name in services}
+
+    def find(name: str) -> tuple[str, str, str] | None:
+        if name in fixed:
+            return name, name, fixed[name]
+        head, dash, number = name.rpartition("-")
+        service = prefixes.get(head + dash)
+        return (name, f"{service}-{number}", service) if service and number.isdigit() else None
+
+    return find
+
+
 class _Stay:
     """One attached ``up`` from its request to its end."""
 
@@ -218,15 +150,16 @@ class _Stay:
         wish: Wish,
         printer: Printer,
         follower: Follower,
-        members: frozenset[str],
     ) -> None:
         self.scope = scope
         self.project = loaded.project.name
         self.wish = wish
         self.printer = printer
         self.follower = follower
-        self.members = members
-        self.watch = Watch(scope, self.project, follower, lambda c: c.service in members and not c.oneoff)
+        self.replica = replicas_of(loaded.project, wish.services)
+        self.watch = Watch(
+            scope, self.project, follower, lambda c: c.service in wish.awaited and not c.oneoff, wish.awaited
+        )
         self.shown: Display = Unless("Running", display(scope.progress))
         self.announced = False
         self.code = 0
@@ -270,18 +203,21 @@ class _Stay:
             if courier.done:
                 self._announce()
             if self.announced:
-                self.printer.lines(self.follower.lines())
+                self._print_new()
             if changed or self.watch.pending:
                 self._tell_endings()
-            if courier.done and (until_done or self.aborted or not self.watch.active):
+            leaving = courier.done and not until_done and not self.aborted and not self.watch.active
+            if courier.done and (until_done or self.aborted):
                 return
             if self.aborted and not until_done:
                 courier.cancel()
                 return
+            patience = RECORD_SECONDS if self.watch.pending else None
             changed = self.follower.wait(
-                *(() if courier.done else (courier.fileno(),)),
-                timeout=RECORD_SECONDS if self.watch.pending else None,
+                *(() if courier.done else (courier.fileno(),)), timeout=0 if leaving else patience
             )
+            if leaving and not changed:
+                return
 
     def _up(self, event: Event) -> None:
         """While it comes up: progress until the first start, then only what matters amid the output."""
@@ -302,13 +238,26 @@ class _Stay:
         report.tell("Attaching to " + ", ".join(sorted(self.printer.shown.values())))
         self.shown = Quiet()
 
+    def _print_new(self) -> None:
+        """Lines of all replicas of the shown services, also of those that came after the announcement."""
+        lines = self.follower.lines()
+        for name in {line.name for line in lines}:
+            self._meet(name)
+        self.printer.lines(lines)
+
+    def _meet(self, name: str) -> bool:
+        known = self.replica(name)
+        if known is not None:
+            self.printer.add(*known)
+        return known is not None
+
     def _tell_endings(self) -> None:
         for container in self.watch.endings():
             end = container.state.exit
             assert end is not None
             if self.announced:
-                self.printer.lines(self.follower.lines())
-            if container.name in self.printer.shown:
+                self._print_new()
+            if self._meet(container.name):
                 self.printer.lines(self.follower.last_words(container.name))
                 self.printer.ended(container.name, ending_text(container))
             self._judge(container, 255 if end.code is None else end.code)
@@ -327,7 +276,10 @@ class _Stay:
     def _stop(self) -> None:
         self.interrupts = interrupt.count
         courier = Courier(
-            self.scope, self.project, "stop", {"services": sorted(self.members), "timeout": self.wish.timeout}
+            self.scope,
+            self.project,
+            "stop",
+            {"services": sorted(self.wish.stopped), "timeout": self.wish.timeout},
         )
         live = self.scope.progress in ("auto", "tty")  # the lines of services would run through live ones
         shown = display("plain" if live else self.scope.progress)
@@ -352,7 +304,9 @@ class _Stay:
 
     def _killed(self) -> int:
         report.say("Killing...")
-        perform(self.scope, self.project, "kill", {"services": sorted(self.members), "signal": "SIGKILL"})
+        perform(
+            self.scope, self.project, "kill", {"services": sorted(self.wish.stopped), "signal": "SIGKILL"}
+        )
         self._tell_endings()
         return INTERRUPTED
 

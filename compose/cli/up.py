@@ -1,7 +1,7 @@
 """``pycompose up``: create what is missing, replace what changed, start it, and show its output."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from compose.cli.options import Option, RemoveOrphans, Services, Texts, Timeout
@@ -102,16 +102,32 @@ def run(
         return in_background(scope, loaded, arguments)
     from compose.cli.attach import Wish, attached
 
-    shown = attach or (arguments["order"] if attach_dependencies or not services else services)
+    order = arguments["order"]
+    shown = attach or (order if attach_dependencies or not services else services)
     known = loaded.project.services
     aborting = abort_on_container_exit or bool(exit_code_from)
+    attaching = [n for n in shown if (n in attach or known[n].attach) and n not in no_attach]
+    every = bool(aborting or abort_on_container_failure)
     wish = Wish(
-        services=[n for n in shown if (n in attach or known[n].attach) and n not in no_attach],
-        replicas=replicas, prefix=not no_log_prefix, colour=not no_color, times=timestamps, timeout=timeout,
+        services=attaching or services or order,
+        awaited=awaited(services, attaching, order, exit_code_from, every=every),
+        stopped=frozenset(services or order), replicas=replicas, prefix=not no_log_prefix,
+        colour=not no_color, times=timestamps, timeout=timeout,
         abort="any" if aborting else "failure" if abort_on_container_failure else "",
         code_from=exit_code_from,
     )  # fmt: skip
     return attached(scope, loaded, arguments, wish)
+
+
+def awaited(
+    named: Texts, attached: Sequence[str], order: Sequence[str], code_from: str, *, every: bool
+) -> frozenset[str]:
+    """The services whose end is the end of ``up``: those named, else those attached to. Pure.
+
+    every: an end aborts, so those count as well to which nothing is attached.
+    """
+    chosen = named or (order if every or not attached else attached)
+    return frozenset((*chosen, *((code_from,) if code_from else ())))
 
 
 ABORTING = ("abort_on_container_exit", "abort_on_container_failure", "exit_code_from")

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from compose.engine import returning
 from compose.engine.events import Event
 from compose.engine.execute import FAILURES
 from compose.engine.machine import ProjectMachine
@@ -64,6 +65,7 @@ class _Server:
         machine = self.machine = ProjectMachine(self.places, self.project, factory, self._emit)
         await machine.runtime.open()
         await machine.adopt()
+        returning.forget(self.run_dir)
         listener = self.listener = self._listen()
         loop.add_reader(listener, self._accept, listener)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

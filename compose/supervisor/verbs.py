@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from compose.engine import house
+from compose.engine import house, returning
 from compose.engine.events import Emit, Event, step, warning
 from compose.engine.execute import execute
 from compose.engine.keeper import Keeper
@@ -115,7 +115,10 @@ async def up(call: Call) -> dict[str, Any]:
         call.machine.claim_names()
         call.machine.reserve(plan)
         try:
-            await execute(plan, call.machine, call.emit, parallel=int(call.arguments.get("parallel") or 0))
+            with returning.announced(call.machine.run, plan):
+                await execute(
+                    plan, call.machine, call.emit, parallel=int(call.arguments.get("parallel") or 0)
+                )
         finally:
             call.machine.release()
         if plan.kept:
@@ -218,7 +221,8 @@ async def restart(call: Call) -> dict[str, Any]:
             wanted = teardown.with_restarted_dependents(project, call.names)
             containers = [c for c in call.observe().containers if c.service in wanted and not c.oneoff]
         plan = teardown.restart(project, order, containers, call.arguments.get("timeout"))
-        await execute(plan, call.machine, call.emit)
+        with returning.announced(call.machine.run, plan):
+            await execute(plan, call.machine, call.emit)
         return {"changed": len(plan.steps)}
 
 

@@ -69,3 +69,47 @@ def test_the_terminal_that_goes_away_leaves_the_stack_as_docker_compose_does(sta
     up.kill()
     up.communicate(timeout=10)
     assert running(stack) == {"db-1", "web-1"}
+
+
+def test_a_named_job_ends_up_and_leaves_its_dependency(stack: Stack) -> None:
+    assert "job-1 exited with code 3" in finish(up := stack.start("up", "job"))
+    assert up.returncode == 0
+    assert running(stack) == {"db-1"}
+    finish(up := stack.start("up", "--abort-on-container-exit", "job"))
+    assert up.returncode == 3
+    assert running(stack) == {"db-1"}
+
+
+def test_ctrl_c_stops_the_named_services_only(stack: Stack) -> None:
+    stack("up", "-d")
+    up = stack.start("up", "web")
+    assert up.stdout is not None
+    assert "Attaching to web-1" in up.stdout.readline()
+    up.send_signal(signal.SIGINT)
+    finish(up)
+    assert running(stack) == {"db-1"}
+
+
+def test_it_stays_over_a_restart_and_a_new_container_and_shows_new_replicas(stack: Stack) -> None:
+    stack("up", "-d")
+    up = stack.start("up", "web")
+    assert up.stdout is not None
+    assert "Attaching to web-1" in up.stdout.readline()
+    stack("restart", "-t", "5", "web")
+    stack("up", "-d", "--force-recreate", "--scale", "web=2", "web")
+    assert up.poll() is None
+    stack("stop", "web")
+    lines = finish(up).splitlines()
+    said = [line.split("|", 1) for line in lines if "is up" in line]
+    assert [who.strip() for who, _ in said].count("web-1") == 2, lines
+    assert [who.strip() for who, _ in said].count("web-2") == 1, lines
+    assert up.returncode == 0
+
+
+def test_logs_that_follow_say_how_a_container_ended(stack: Stack) -> None:
+    stack("up", "-d", "web")
+    logs = stack.start("logs", "-f", "web")
+    assert logs.stdout is not None
+    assert "web is up" in logs.stdout.readline()
+    stack("stop", "web")
+    assert "web-1 exited with code 0" in finish(logs)

@@ -64,7 +64,7 @@ def follow_logs(
     """``logs -f``: the history, then what comes, until no container of ``services`` is active any more."""
 
     def wanted(container: Container) -> bool:
-        chosen = not services or container.service in services
+        chosen = identity.acts_on(container.service, services)
         return chosen and not container.oneoff and (not index or container.number == index)
 
     def wanted_log(name: str) -> bool:

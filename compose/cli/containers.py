@@ -160,7 +160,7 @@ def pick_any(scope: Scope, service: str, index: int | None) -> Container:
     """The container of ``service``, running or not, replica ``index`` or the first. Raises UsageError."""
     identity = scope.identity()
     found = of_project(scope.places, identity.name)
-    known = {*identity.services, *(c.service for c in found)}
+    known = {*identity.known, *(c.service for c in found)}
     if service not in known:
         raise unknown_service(service, known)
     own = [c for c in found if c.service == service and not c.oneoff and index in (None, 0, c.number)]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from compose.cli import report
 from compose.cli.options import Option, RemoveOrphans, Services, Timeout
 from compose.cli.scope import Scope, unknown_service
-from compose.cli.stored import stored_or_loaded
+from compose.cli.stored import project_or_records
 
 
 def run(
@@ -23,7 +23,8 @@ def run(
     ] = False,
 ) -> int:
     """Stop and remove containers, networks"""
-    canonical, from_file = stored_or_loaded(scope)
+    loaded, from_file = project_or_records(scope)
+    canonical = dict(loaded.canonical)
     for name in services:
         if name not in canonical["services"]:
             raise unknown_service(name, canonical["services"])

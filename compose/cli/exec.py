@@ -44,7 +44,7 @@ def run(
     scope.require_rights()
     identity = scope.identity()
     found = containers.of_project(scope.places, identity.name)
-    known = {*identity.services, *(c.service for c in found)}
+    known = {*identity.known, *(c.service for c in found)}
     if service not in known:
         raise unknown_service(service, known)
     chosen = containers.pick(found, service, index)

@@ -34,7 +34,7 @@ def run(
     from compose.cli.lifecycle import chosen
     from runtime.image.store import Store
 
-    found = sorted(chosen(scope, services), key=lambda c: c.name)
+    found = sorted(chosen(scope, services, everything=True), key=lambda c: c.name)
     if quiet:
         for id in dict.fromkeys(c.label("image").removeprefix("sha256:") for c in found):
             report.tell(id)

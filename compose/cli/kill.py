@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from compose.cli.lifecycle import ask, chosen
+from compose.cli.lifecycle import ask, chosen, names
 from compose.cli.options import Option, RemoveOrphans, Services
 from compose.cli.report import say
 from compose.cli.scope import Scope
@@ -27,12 +27,12 @@ def run(
 
         return plans.would("Killed", [c.name for c in there])
     if there:
-        ask(scope, "kill", {"services": list(services), "signal": signal})
+        ask(scope, "kill", {"services": names(there), "signal": signal})
     else:
         say("no container to kill")
-    if remove_orphans:
-        known = scope.identity().services
-        orphans = sorted({c.service for c in chosen(scope, ()) if c.service not in known})
+    if remove_orphans and scope.identity().from_file:
+        known = scope.identity().known
+        orphans = sorted({c.service for c in chosen(scope, (), everything=True) if c.service not in known})
         if orphans:
             ask(scope, "rm", {"services": orphans, "stop": True})
     return 0

@@ -13,15 +13,30 @@ from compose.cli.containers import Container
 from compose.cli.scope import Scope, unknown_service
 
 
-def chosen(scope: Scope, services: Sequence[str], *, oneoff: bool = False) -> list[Container]:
-    """Containers of ``services``, of all when none is named. Raises UsageError for an unknown service."""
+def chosen(
+    scope: Scope, services: Sequence[str], *, oneoff: bool = False, everything: bool = False
+) -> list[Container]:
+    """Containers of ``services``, of all active ones when none is named. Raises UsageError for unknown names.
+
+    everything: none named means all of the project, also of inactive profiles and orphans.
+    """
     identity = scope.identity()
     found = containers.of_project(scope.places, identity.name)
-    known = {*identity.services, *(c.service for c in found)}
+    known = {*identity.known, *(c.service for c in found)}
     for name in services:
         if name not in known:
             raise unknown_service(name, known)
-    return [c for c in found if (not services or c.service in services) and (oneoff or not c.oneoff)]
+    all_of_them = everything and not services
+    return [
+        c
+        for c in found
+        if (all_of_them or identity.acts_on(c.service, services)) and (oneoff or not c.oneoff)
+    ]
+
+
+def names(found: Sequence[Container]) -> list[str]:
+    """The services of ``found``, for the request: by then others may have containers as well."""
+    return sorted({c.service for c in found})
 
 
 def ask(scope: Scope, verb: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,5 +63,5 @@ def simple(
 
         return plans.would(words, [c.name for c in there])
     if there:
-        ask(scope, verb, {"services": list(services), **arguments})
+        ask(scope, verb, {"services": names(chosen(scope, services)), **arguments})
     return 0

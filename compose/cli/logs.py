@@ -86,11 +86,11 @@ def _found(
         service, _, number = name.removeprefix(identity.name)[1:].rpartition("-")
         if name not in there and number.isdigit() and (not index or int(number) == index):
             found[name] = (f"{service}-{number}", service)
-    known = {*identity.services, *(service for _, service in found.values()), *(c.service for c in own)}
+    known = {*identity.known, *(service for _, service in found.values()), *(c.service for c in own)}
     for service in services:
         if service not in known:
             raise unknown_service(service, known)
-    return {name: pair for name, pair in sorted(found.items()) if not services or pair[1] in services}
+    return {name: pair for name, pair in sorted(found.items()) if identity.acts_on(pair[1], services)}
 
 
 def _logged(scope: Scope, identity: Identity) -> list[str]:

@@ -27,7 +27,7 @@ def run(
         raise UsageError(f"invalid port '{private_port}'", hint="a number, such as 80")
     identity = scope.identity()
     found = containers.of_project(scope.places, identity.name)
-    known = {*identity.services, *(c.service for c in found)}
+    known = {*identity.known, *(c.service for c in found)}
     if service not in known:
         raise unknown_service(service, known)
     container = containers.pick(found, service, index)

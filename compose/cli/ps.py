@@ -44,7 +44,7 @@ def run(
     wanted = _states(filter, status)
     identity = scope.identity()
     found = containers.of_project(scope.places, identity.name)
-    known = {*identity.services, *(c.service for c in found)}
+    known = {*identity.known, *(c.service for c in found)}
     for name in services:
         if name not in known:
             raise unknown_service(name, known)
@@ -54,7 +54,7 @@ def run(
         if (not services or c.service in services)
         and (c.status in wanted if wanted else all or c.running or c.status == "restarting")
         and (all or not c.oneoff)
-        and (orphans or c.service in identity.services)
+        and (orphans or not identity.from_file or c.service in identity.services)
     ]
     report.put(_output(shown, format, quiet=quiet, names=names, whole=no_trunc))
     _tell_troubles(scope, identity.name)

@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from compose.cli.lifecycle import ask, chosen
+from compose.cli.lifecycle import ask, chosen, names
 from compose.cli.options import Option, Services, Timeout
 from compose.cli.scope import Scope
+from compose.cli.stored import project_or_records
 
 
 def run(
@@ -17,7 +18,7 @@ def run(
     """Restart service containers"""
     from compose.cli.remote import model
 
-    loaded = scope.loaded(services)
+    loaded, _ = project_or_records(scope, services)
     there = chosen(scope, services)
     if scope.dry_run:
         from compose.cli import plans
@@ -27,6 +28,6 @@ def run(
         found = plans.observed(scope, project.name, services)
         return plans.show(teardown.restart(project, loaded.order.nodes, found, timeout))
     if there:
-        told = {"services": list(services), "timeout": timeout, "no_deps": no_deps}
+        told = {"services": names(there), "timeout": timeout, "no_deps": no_deps}
         ask(scope, "restart", {**model(loaded), **told})
     return 0

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from compose.cli import report
-from compose.cli.lifecycle import ask, chosen
+from compose.cli.lifecycle import ask, chosen, names
 from compose.cli.options import Option, Services
 from compose.cli.scope import Scope
 
@@ -21,15 +21,15 @@ def run(
 ) -> int:
     """Remove stopped service containers"""
     going = [c for c in chosen(scope, services) if stop or not c.running]
-    names = [c.name for c in going]
+    doomed = [c.name for c in going]
     if scope.dry_run:
         from compose.cli import plans
 
-        return plans.would("Removed", names)
-    if not names:
+        return plans.would("Removed", doomed)
+    if not doomed:
         report.say("No stopped containers")
         return 0
-    report.say(f"Going to remove {', '.join(names)}")
+    report.say(f"Going to remove {', '.join(doomed)}")
     if force or report.ask("Are you sure?"):
-        ask(scope, "rm", {"services": list(services), "stop": stop, "volumes": volumes})
+        ask(scope, "rm", {"services": names(going), "stop": stop, "volumes": volumes})
     return 0

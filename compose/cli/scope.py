@@ -28,14 +28,33 @@ PROGRESS = ("auto", "tty", "plain", "json", "quiet")
 class Identity:
     """As much of a project as reading its state takes: its name and the services of its file.
 
-    services: () when there is no file, but a name was given.
+    services: the active ones; () when only the name is known. disabled: those of inactive profiles.
+    from_file: whether a file says which services the project has.
     """
 
-    __slots__ = ("name", "services")
+    __slots__ = ("disabled", "from_file", "name", "services")
 
-    def __init__(self, name: str, services: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        services: Iterable[str] = (),
+        disabled: Iterable[str] = (),
+        *,
+        from_file: bool = False,
+    ) -> None:
         self.name = name
         self.services = tuple(services)
+        self.disabled = tuple(disabled)
+        self.from_file = from_file
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Every service of the file, whatever its profiles."""
+        return (*self.services, *self.disabled)
+
+    def acts_on(self, service: str, named: Iterable[str]) -> bool:
+        """Whether a verb that was given ``named`` means ``service``; () means all active services."""
+        return service in named if named else not self.from_file or service in self.services
 
 
 File = Annotated[Texts, Option("-f", "--file", metavar="FILE", help="Compose configuration files")]
@@ -146,7 +165,7 @@ class Scope:
             env_files=self.env_files,
             profiles=self.profiles,
             environment=dict(os.environ),
-            cwd=os.getcwd(),
+            cwd=working_directory(),
             services=tuple(services),
         )
 
@@ -212,15 +231,58 @@ class Scope:
         return self._identity
 
     def _find_identity(self) -> Identity:
+        if self.by_name:
+            return Identity(self.by_name)
         try:
             model = self.model()
-        except UsageError:
-            name = self.given_name or self.environment("COMPOSE_PROJECT_NAME")
-            if self.files or not is_name(name):
-                raise
-            return Identity(name)
+        except ComposeError as failure:
+            found = self._despite(failure)
+            if isinstance(found, str):
+                return Identity(found)
+            model = found.canonical
         disabled = model.get("x-pycompose", {}).get("disabled", ())
-        return Identity(model["name"], (*model["services"], *disabled))
+        return Identity(model["name"], model["services"], disabled, from_file=True)
+
+    @property
+    def by_name(self) -> str:
+        """The name of ``-p`` when no ``-f`` goes with it: the records of the project are enough then.
+
+        Only for verbs that act on what exists. Raises UsageError for a name that none can have.
+        """
+        name = "" if self.files else self.given_name
+        if name and not is_name(name):
+            raise UsageError(
+                f"'{name}' is not a project name", hint="use lower case letters, digits, '-' and '_'"
+            )
+        return name
+
+    def loaded_or_name(self, services: Iterable[str] = ()) -> "Loaded | str":
+        """The project of the files or, for verbs that act on what exists, its name where that is enough."""
+        if self.by_name:
+            return self.by_name
+        try:
+            return self.loaded(services)
+        except ComposeError as failure:
+            return self._despite(failure, services)
+
+    def _despite(self, failure: ComposeError, services: Iterable[str] = ()) -> "Loaded | str":
+        """What is known of a project that cannot be loaded: all but its env files, or its name.
+
+        Raises ``failure`` when neither COMPOSE_PROJECT_NAME nor the rest of the files tells.
+        """
+        from compose.load.project import load
+        from schemas.frozen import replace
+
+        try:
+            self._loaded = load(replace(self.request(services), omit=("env-files",)))
+            return self._loaded
+        except ComposeError:
+            name = self.environment("COMPOSE_PROJECT_NAME")
+        if not is_name(name):
+            raise failure
+        if not isinstance(failure, UsageError):
+            self._warn([f"the files of project '{name}' cannot be used, its records are: {failure.message}"])
+        return name
 
     def environment(self, name: str) -> str:
         """A variable of the caller, "" when it is not set."""
@@ -233,6 +295,20 @@ class Scope:
         if not may_make_namespaces(status):
             words = " ".join(["sudo pycompose", *sys.argv[1:2]])
             raise NotPermitted("pycompose needs root to make containers", hint=f"try '{words}'")
+
+
+def working_directory() -> str:
+    """The working directory as the caller sees it: $PWD, links and all, if it is the same directory.
+
+    Source: POSIX pwd -L, getcwd(3).
+    """
+    path = os.environ.get("PWD", "")
+    try:
+        if path.startswith("/") and os.path.samestat(os.stat(path), os.stat(".")):
+            return path
+    except OSError:
+        pass
+    return os.getcwd()
 
 
 def may_make_namespaces(status: str) -> bool:
@@ -263,6 +339,6 @@ def services_for_completion(shared: Mapping[str, Any]) -> list[str]:
     """Service names for the shell; an unreadable file completes to nothing."""
     try:
         values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in shared.items()}
-        return sorted(Scope(**values).identity().services)
+        return sorted(Scope(**values).identity().known)
     except (ComposeError, OSError):
         return []

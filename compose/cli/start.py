@@ -5,6 +5,7 @@ from typing import Annotated
 from compose.cli.lifecycle import ask, chosen
 from compose.cli.options import Option, Services
 from compose.cli.scope import Scope
+from compose.cli.stored import project_or_records
 from compose.errors import UsageError
 
 
@@ -20,15 +21,11 @@ def run(
     """Start services"""
     from compose.cli.remote import model
 
-    loaded = scope.loaded(services)
+    loaded, from_file = project_or_records(scope, services)
+    if not from_file and not loaded.project.services:
+        raise UsageError(f'no container found for project "{loaded.project.name}"')
     services = tuple(dict.fromkeys((*services, *sorted(loaded.order.dependencies(services)))))
     there = chosen(scope, services)
-    have = {c.service for c in there}
-    for name in services or loaded.project.services:
-        if name not in have:
-            raise UsageError(
-                f'service "{name}" has no container to start', hint=f"make one: pycompose up -d {name}"
-            )
     if scope.dry_run:
         from compose.cli import plans
         from compose.plan import teardown
@@ -43,4 +40,10 @@ def run(
             "start",
             {**model(loaded), "services": list(services), "wait": wait, "wait_timeout": wait_timeout},
         )
+    have = {c.service for c in there}
+    for name in services or loaded.project.services:
+        if name not in have:
+            raise UsageError(
+                f'service "{name}" has no container to start', hint=f"make one: pycompose up -d {name}"
+            )
     return 0

@@ -1,35 +1,81 @@
-"""The canonical model of the project: from its files, or as it was last applied when there is no file.
+"""The project of verbs that act on what exists: from its files, or from its records.
 
 Comes in:  the scope.
-Goes out:  the model, JSON-able, and whether it comes from files.
+Goes out:  a Loaded, and whether it comes from files.
+Not here:  when a name is enough (``scope``).
 """
 
 import json
-from typing import Any
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING, Any
 
-from compose.cli.scope import Scope, is_name
-from compose.errors import UsageError
+from compose.cli.scope import Scope
+
+if TYPE_CHECKING:
+    from compose.load.project import Loaded
 
 
-def stored_or_loaded(scope: Scope) -> tuple[dict[str, Any], bool]:
-    """``-p NAME`` works without a file: the supervisor keeps the model it last applied."""
+def project_or_records(scope: Scope, services: Iterable[str] = ()) -> "tuple[Loaded, bool]":
+    """``-p NAME`` works anywhere, whatever file lies there: the records say what the project is."""
+    found = scope.loaded_or_name(services)
+    return (recorded(scope, found), False) if isinstance(found, str) else (found, True)
+
+
+def recorded(scope: Scope, name: str) -> "Loaded":
+    """The services of ``name`` that have a container, as they were last applied."""
+    from compose.cli import containers
+    from compose.graph import Order, edges
+    from compose.load.bind import bind
+    from compose.load.project import Loaded
+
+    labels = {c.service: c.label("depends_on") for c in containers.of_project(scope.places, name)}
+    canonical = model(name, applied(scope, name), labels)
+    project = bind(canonical)
+    found = edges(project)
+    nodes = sorted_services(project.services, [(edge.service, edge.dependency) for edge in found])
+    return Loaded(project=project, canonical=canonical, order=Order(nodes=nodes, edges=found))
+
+
+def model(name: str, last: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
+    """The canonical model of the services in ``labels`` (their ``depends_on`` labels). Pure."""
+    services = {
+        service: {**last.get("services", {}).get(service, {}), "depends_on": dependencies(text, labels)}
+        for service, text in labels.items()
+    }
+    extra = {**last.get("x-pycompose", {}), "order": list(services), "disabled": []}
+    return {**last, "name": name, "services": services, "x-pycompose": extra}
+
+
+def dependencies(text: str, present: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The label ``com.docker.compose.depends_on`` in long form, those in ``present`` only. Pure."""
+    found = {}
+    for item in text.split(","):
+        name, _, rest = item.partition(":")
+        condition, _, restart = rest.partition(":")
+        if name in present:
+            found[name] = {
+                "condition": condition or "service_started", "restart": restart == "true", "required": True,
+            }  # fmt: skip
+    return found
+
+
+def sorted_services(services: Iterable[str], pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """``services``, each behind what it waits for: ``pairs`` of a service and its dependency. Pure."""
+    waits: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(services, ()))
+    for service, dependency in pairs:
+        waits.add(service, dependency)
     try:
-        return dict(scope.loaded().canonical), True
-    except UsageError:
-        name = scope.given_name or scope.environment("COMPOSE_PROJECT_NAME")
-        if scope.files or not is_name(name):
-            raise
-        return applied(scope, name) or {"name": name, "services": {}}, False
+        return tuple(waits.static_order())
+    except CycleError:  # of labels that never belonged to one file
+        return tuple(services)
 
 
-def applied(scope: Scope, name: str) -> dict[str, Any] | None:
-    """The model last applied to the project ``name``, if it is still there."""
-    for directory in (scope.places.project_run(name), scope.places.project_data(name)):
-        try:
-            with open(directory / "project.json", "rb") as file:
-                model = json.load(file)
-        except (FileNotFoundError, NotADirectoryError, ValueError):
-            continue
-        if isinstance(model, dict) and model.get("name") == name:
-            return model
-    return None
+def applied(scope: Scope, name: str) -> dict[str, Any]:
+    """The model last applied to the project ``name``, {} when it is not there any more."""
+    try:
+        with open(scope.places.project_run(name) / "project.json", "rb") as file:
+            last = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return last if isinstance(last, dict) and last.get("name") == name else {}

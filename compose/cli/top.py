@@ -30,7 +30,7 @@ def run(scope: Scope, services: Services = ()) -> int:
     """Display the running processes"""
     from compose.cli.lifecycle import chosen
 
-    running = [c for c in chosen(scope, services) if c.running]
+    running = [c for c in chosen(scope, services, everything=True) if c.running]
     if not running:
         return 0
     everything = processes()

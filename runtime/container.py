@@ -164,6 +164,15 @@ class Runtime:
         link.state = from_json(ContainerState, message["started"])
         return link.state
 
+    def leave(self, id: str, master: int) -> None:
+        """Give the monitor the terminal of a container that runs with stdio "pass": it logs what comes.
+
+        The caller of the container has left; ``master`` stays the caller's.
+        """
+        link = self._links.by_id.get(id)
+        if link is not None:
+            send(link.channel, {"do": "master"}, [master])
+
     async def signal(self, id: str, signum: int) -> None:
         """Send ``signum`` to pid 1. Raises RuntimeFailure when the container does not run."""
         link = self._links.by_id.get(id)

@@ -188,6 +188,7 @@ class ExecSpec:
 
     env is added to the container's own; user and working_dir "" mean the container's.
     timeout: seconds until it is killed, None for never. privileged: all capabilities, no seccomp.
+    window: rows and columns of its terminal, () for an unknown size.
     """
 
     argv: tuple[str, ...]
@@ -195,6 +196,7 @@ class ExecSpec:
     user: str = ""
     working_dir: str = ""
     tty: bool = False
+    window: tuple[int, ...] = ()
     privileged: bool = False
     timeout: float | None = None
 

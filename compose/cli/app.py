@@ -20,7 +20,7 @@ from compose.errors import UsageError
 
 _TYPES: dict[str, Any] = {
     "flag": bool,
-    "text": str,
+    "text": str | None,
     "number": int | None,
     "texts": list[str],
     "word": str,

@@ -144,10 +144,13 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def pick(found: Sequence[Container], service: str, index: int | None) -> Container:
-    """The running container of ``service``, replica ``index`` or the first. Raises UsageError."""
-    own = [c for c in found if c.service == service and not c.oneoff and c.running]
-    if index:
-        own = [c for c in own if c.number == index]
+    """The running container of ``service``, replica ``index`` or the first; else one of ``run``.
+
+    Raises UsageError.
+    """
+    running = [c for c in found if c.service == service and c.running]
+    own = [c for c in running if not c.oneoff and index in (None, 0, c.number)]
+    own = own or [c for c in running if not index]
     if not own:
         replica = f" index={index}" if index else ""
         raise UsageError(
@@ -163,7 +166,9 @@ def pick_any(scope: Scope, service: str, index: int | None) -> Container:
     known = {*identity.known, *(c.service for c in found)}
     if service not in known:
         raise unknown_service(service, known)
-    own = [c for c in found if c.service == service and not c.oneoff and index in (None, 0, c.number)]
+    every = [c for c in found if c.service == service]
+    own = [c for c in every if not c.oneoff and index in (None, 0, c.number)]
+    own = own or [c for c in every if not index]
     if not own:
         replica = f" index={index}" if index else ""
         raise UsageError(

@@ -8,6 +8,7 @@ from compose.cli.options import Argument, Index, OneService, Option, Texts
 from compose.cli.scope import Scope, unknown_service
 
 INTERSPERSED = False
+DETACH = b"\x10\x11"  # Ctrl-P Ctrl-Q
 
 
 Command = Annotated[Texts, Argument("COMMAND [ARGS...]", at_least=1)]
@@ -38,6 +39,7 @@ def run(
 ) -> int:
     """Execute a command in a running container"""
     from compose.cli import containers
+    from runtime.process import relay
     from runtime.process.enter import enter
     from runtime.spec import ExecSpec
 
@@ -56,11 +58,12 @@ def run(
         working_dir=workdir,
         tty=terminal,
         privileged=privileged,
+        window=relay.window() if terminal else (),
     )
     if scope.dry_run:
         return 0
     run = scope.places.project_run(identity.name)
-    return enter(chosen.spec, spec, run=run, interactive=interactive, detach=detach)
+    return enter(chosen.spec, spec, run=run, interactive=interactive, detach=detach, keys=DETACH)
 
 
 def environment(given: Texts) -> Texts:

@@ -6,10 +6,11 @@ Goes out:  JSON-able values; the exit code of the command.
 
 import contextlib
 import os
+import re
 import signal
 import socket
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from compose.cli import report
 from compose.cli.options import Texts
@@ -20,11 +21,11 @@ from compose.errors import ComposeError, UsageError
 from compose.load import dotenv, short, units
 from compose.model.service import VolumeMount
 from runtime.process import relay
+from runtime.process.relay import window as window
 from runtime.spec import to_json
 
-if TYPE_CHECKING:
-    from compose.load.project import Loaded
-
+_VOLUME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+DETACH = b"\x10\x11"  # Ctrl-P Ctrl-Q
 PATIENCE = 3  # so many Ctrl-C until the command itself gives up
 
 
@@ -37,16 +38,20 @@ def words(text: str) -> list[str]:
 
 
 def pairs(flag: str, given: Texts) -> dict[str, str]:
-    """``NAME=VALUE`` texts as a table; a name alone has an empty value."""
+    """``NAME=VALUE`` texts as a table. Raises UsageError."""
     for text in given:
-        if text.startswith("="):
+        if text.startswith("=") or "=" not in text:
             raise UsageError(f"invalid value '{text}' for {flag}", hint="write NAME=VALUE")
     return {name: value for name, _, value in (text.partition("=") for text in given)}
 
 
 def environment(scope: Scope, given: Texts, files: Texts) -> dict[str, str | None]:
-    """Variables of ``--env-from-file`` and, over them, ``-e``; a name alone takes the caller's, if any."""
+    """Variables of ``--env-from-file`` and, over them, ``-e``.
+
+    A name alone takes the value that the caller or an env file of the project gives, if any.
+    """
     found: dict[str, str | None] = {}
+    known: Mapping[str, str] = os.environ
     for path in files:
         try:
             with open(path, encoding="utf-8") as file:
@@ -55,8 +60,10 @@ def environment(scope: Scope, given: Texts, files: Texts) -> dict[str, str | Non
             raise UsageError(f"there is no file '{path}'") from None
     for text in given:
         name, equals, value = text.partition("=")
-        if equals or name in os.environ:
-            found[name] = value if equals else os.environ[name]
+        if not equals and name not in known:
+            known = scope.variables()
+        if equals or name in known:
+            found[name] = value if equals else known[name]
     return found
 
 
@@ -68,8 +75,8 @@ def ports(given: Texts) -> list[dict[str, Any]]:
         raise UsageError(f"--publish: {failure}") from None
 
 
-def mounts(given: Texts, loaded: "Loaded") -> list[dict[str, Any]]:
-    """Short volume syntax in long form; paths from the working directory, named volumes from the file."""
+def mounts(given: Texts) -> list[dict[str, Any]]:
+    """Short volume syntax in long form; paths from the working directory, names as of ``docker run -v``."""
     found = []
     for text in given:
         try:
@@ -79,9 +86,9 @@ def mounts(given: Texts, loaded: "Loaded") -> list[dict[str, Any]]:
         source = mount.get("source", "")
         if mount["type"] == "bind":
             mount["source"] = os.path.abspath(os.path.expanduser(source))  # noqa: PTH100, PTH111  a text is wanted
-        elif source and source not in loaded.project.volumes:
+        elif source and not _VOLUME.fullmatch(source):
             raise UsageError(
-                f"volume '{source}' is not declared", hint="declare it under 'volumes:' in the file"
+                f"--volume: invalid volume name '{source}'", hint="a path begins with '.' or '/'"
             )
         bind, volume = mount.get("bind", {}), mount.get("volume", {})
         found.append(
@@ -141,7 +148,8 @@ def _with_terminal(scope: Scope, project: str, arguments: Mapping[str, Any], *, 
         raise ComposeError("the supervisor handed over no terminal")
     stay.mute()
     try:
-        relay.terminal(fds[0], courier.fileno(), lambda: stay.look() or courier.done)
+        if relay.terminal(fds[0], courier.fileno(), lambda: stay.look() or courier.done, DETACH):
+            stay.leave(fds[0])
     finally:
         os.close(fds[0])
     return stay.code()
@@ -185,6 +193,18 @@ class _Stay:
         if "name" in result:
             report.tell(self.id or result["name"])
         return int(result.get("code", 1))
+
+    def leave(self, master: int) -> None:
+        """The person has left the terminal: the container runs on and its output goes to the log."""
+        from compose.supervisor import client
+
+        for _ in client.request(
+            self.project, "leave", {"id": self.id}, start=False, fds=(master,), places=self.scope.places
+        ):
+            pass
+        while not self.courier.done:
+            self.courier.wait()
+            self.look()
 
     def pass_on(self, number: int) -> None:
         """Send our signal on to the container; the third time the command gives up instead."""

@@ -75,7 +75,14 @@ RemoveOrphans = Annotated[
 ]
 DryRun = Annotated[bool, Option("--dry-run", help="Show what would be done and do nothing")]
 
-_KINDS: Final = {bool: "flag", str: "text", int: "number", int | None: "number", Texts: "texts"}
+_KINDS: Final = {
+    bool: "flag",
+    str: "text",
+    str | None: "text",
+    int: "number",
+    int | None: "number",
+    Texts: "texts",
+}
 _WORDS: Final = {str: "word", Texts: "words"}
 
 

@@ -15,7 +15,7 @@ CapAdd = Annotated[Texts, Option("--cap-add", metavar="CAP", help="Add Linux cap
 CapDrop = Annotated[Texts, Option("--cap-drop", metavar="CAP", help="Drop Linux capabilities")]
 Detach = Annotated[bool, Option("-d", "--detach", help="Run in background and print container ID")]
 Entrypoint = Annotated[
-    str, Option("--entrypoint", metavar="COMMAND", help="Override the entrypoint of the image")
+    str | None, Option("--entrypoint", metavar="COMMAND", help="Override the entrypoint of the image")
 ]
 Env = Annotated[Texts, Option("-e", "--env", metavar="NAME[=VALUE]", help="Set environment variables")]
 EnvFromFile = Annotated[
@@ -47,7 +47,7 @@ def run(
     cap_add: CapAdd = (),
     cap_drop: CapDrop = (),
     detach: Detach = False,
-    entrypoint: Entrypoint = "",
+    entrypoint: Entrypoint = None,
     env: Env = (),
     env_from_file: EnvFromFile = (),
     interactive: Interactive = True,
@@ -87,12 +87,13 @@ def run(
     changes = {
         "service": service, "command": list(command) or None, "name": name, "user": user,
         "working_dir": workdir,
-        "entrypoint": oneoff.words(entrypoint) if entrypoint else None,
+        "entrypoint": None if entrypoint is None else oneoff.words(entrypoint),
         "environment": oneoff.environment(scope, env, env_from_file),
         "labels": oneoff.pairs("--label", label), "publish": oneoff.ports(publish),
-        "volumes": oneoff.mounts(volume, loaded), "cap_add": list(cap_add), "cap_drop": list(cap_drop),
+        "volumes": oneoff.mounts(volume), "cap_add": list(cap_add), "cap_drop": list(cap_drop),
         "service_ports": service_ports, "use_aliases": use_aliases, "no_deps": no_deps,
         "detach": detach, "interactive": interactive, "tty": terminal, "rm": rm,
+        "window": oneoff.window() if terminal else (),
     }  # fmt: skip
     silent = (
         *(("layer",) if quiet or quiet_pull else ()),

@@ -284,6 +284,13 @@ class Scope:
             self._warn([f"the files of project '{name}' cannot be used, its records are: {failure.message}"])
         return name
 
+    def variables(self) -> Mapping[str, str]:
+        """What variables of the files are replaced with: the caller's, completed by the env files."""
+        from compose.load.files import discover
+        from compose.load.request import Reader
+
+        return discover(self.request(), Reader()).environment
+
     def environment(self, name: str) -> str:
         """A variable of the caller, "" when it is not set."""
         return os.environ.get(name, "")

@@ -66,6 +66,7 @@ class Keeper:
         self.preparing = False  # its volumes are in use from here on
         self.prepared = False
         self.running = False
+        self.left = False  # whether the person at its terminal has gone and lets it run on
         self.started_at = 0.0
         self._health_task: asyncio.Task[None] | None = None
         self._restart_task: asyncio.Task[None] | None = None

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
+from typing import Any
 
 from compose.engine import ground
 from compose.engine.attach import Attachments
@@ -37,6 +38,7 @@ from runtime.container import Runtime
 from runtime.inside.remove import delete
 from runtime.spec import ContainerState, ExitRecord, Mount, from_json
 from runtime.state import write_json
+from schemas.frozen import replace
 
 
 class ProjectMachine:
@@ -58,6 +60,7 @@ class ProjectMachine:
         self.attachments = Attachments(places.run, name, emit, asyncio.get_running_loop())
         self.attachments.guests = self.guests
         self._waiting: list[asyncio.Future[None]] = []
+        self._later: set[asyncio.Task[None]] = set()
         self.shop = Workshop(
             runtime=self.runtime,
             attachments=self.attachments,
@@ -109,8 +112,19 @@ class ProjectMachine:
 
     @property
     def busy(self) -> bool:
-        """Something runs or is about to."""
-        return any(keeper.active for keeper in self.keepers.values())
+        """Something runs or is about to, or ends and is about to be removed."""
+        return any(keeper.active or keeper.launch.auto_remove for keeper in self.keepers.values())
+
+    def remove_at_end(self, keeper: Keeper) -> None:
+        """Write down that the container is to be removed when it ends."""
+        keeper.launch = replace(keeper.launch, auto_remove=True)
+        write_json(self.record(keeper.id) / "launch.json", keeper.launch)
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have ``work`` done beside everything else."""
+        task = asyncio.ensure_future(work)
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
 
     async def wait_for(self, wait: Wait, emit: Emit) -> None:
         """Wait until all replicas of a service satisfy a condition. Raises ComposeError when they cannot."""

@@ -75,6 +75,7 @@ class Launch:
     restart:  "no", "always", "on-failure[:n]" or "unless-stopped".
     hosts:    further lines of /etc/hosts as "name=address"; host-gateway is resolved at the start.
     links:    names for others that this container alone has (``links``, ``external_links``).
+    auto_remove: it is removed when it ends (``run -d --rm``).
     seccomp_file: absolute path of a profile to read, or "".
     """
 
@@ -85,6 +86,7 @@ class Launch:
     ports: tuple[PortSpec, ...] = ()
     health: HealthSpec | None = None
     restart: str = "no"
+    auto_remove: bool = False
     volumes: tuple[Volume, ...] = ()
     binds: Mapping[str, bool] = field(default_factory=dict)
     files: tuple[File, ...] = ()

@@ -24,6 +24,7 @@ from compose.engine import returning
 from compose.engine.events import Event
 from compose.engine.execute import FAILURES
 from compose.engine.machine import ProjectMachine
+from compose.engine.oneoff import remove_at_end
 from compose.errors import ComposeError
 from compose.model.places import Places
 from compose.supervisor.client import command
@@ -66,6 +67,9 @@ class _Server:
         await machine.runtime.open()
         await machine.adopt()
         returning.forget(self.run_dir)
+        for keeper in machine.keepers.values():
+            if keeper.launch.auto_remove:
+                machine.later(remove_at_end(machine, keeper, self.writing))
         listener = self.listener = self._listen()
         loop.add_reader(listener, self._accept, listener)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from compose.engine import house, returning
+from compose.engine import house, names, returning
 from compose.engine.events import Emit, Event, step, warning
 from compose.engine.execute import execute
 from compose.engine.keeper import Keeper
@@ -113,6 +113,7 @@ async def up(call: Call) -> dict[str, Any]:
         for name in plan.kept:
             call.emit(step("container", name, "Running"))
         call.machine.claim_names()
+        names.refuse_of(call.machine.places, project, plan)
         call.machine.reserve(plan)
         try:
             with returning.announced(call.machine.run, plan):
@@ -285,6 +286,15 @@ async def run(call: Call) -> dict[str, Any]:
     return await oneoff(call.machine, order, call.arguments, call.fds, call.emit, call.writing)
 
 
+async def leave(call: Call) -> dict[str, Any]:
+    """The person has left the terminal of a ``run`` container; arguments: id. Its master comes along."""
+    keeper = call.machine.named(str(call.arguments["id"]))
+    call.machine.runtime.leave(keeper.id, call.fds[0])
+    keeper.left = True
+    call.machine.touch()
+    return {}
+
+
 async def events(call: Call) -> dict[str, Any]:
     """Stream what happens to containers until the command goes or nothing runs any more."""
     with call.listening():
@@ -329,5 +339,6 @@ VERBS: dict[str, Verb] = {
     "cut": faulty.cut,
     "heal": faulty.heal,
     "fault": faulty.fault,
+    "leave": leave,
     "events": events,
 }

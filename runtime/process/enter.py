@@ -32,12 +32,19 @@ _PATIENCE = 5.0  # seconds for a spawner that has just died to be started again
 
 
 def enter(
-    spec: ContainerSpec, exec: ExecSpec, *, run: Path, interactive: bool = True, detach: bool = False
+    spec: ContainerSpec,
+    exec: ExecSpec,
+    *,
+    run: Path,
+    interactive: bool = True,
+    detach: bool = False,
+    keys: bytes = b"",
 ) -> int:
     """Run ``exec`` in the container and return its code, 128 + n for signal n.
 
     run: RUN/<project>. Without a tty the command has pipes, with one a terminal of the container's own; both
     are relayed. interactive: standard input is copied. detach: return 0 as soon as the command runs.
+    keys: what is typed to leave the terminal.
     Raises NotExecutable (126), CommandNotFound (127), RuntimeFailure.
     """
     with contextlib.ExitStack() as undo:
@@ -60,7 +67,7 @@ def enter(
             return 0
         undo.enter_context(_signals_to(channel))
         if streams is None:
-            return _until_exit(channel, partial(relay.terminal, fds[0]))
+            return _until_exit(channel, partial(_terminal, channel, fds[0], keys))
         return _until_exit(channel, streams.run)
 
 
@@ -74,6 +81,15 @@ def _until_exit(channel: socket.socket, copy: Callable[[int, Callable[[], bool]]
 
     copy(channel.fileno(), ended)
     return codes[0]
+
+
+def _terminal(
+    channel: socket.socket, master: int, wanted: bytes, other: int, ended: Callable[[], bool]
+) -> None:
+    """Join the terminals; the command runs on when the person leaves."""
+    if relay.terminal(master, other, ended, wanted):
+        send(channel, {"leave": True}, [master])
+        raise RuntimeFailure("read escape sequence", exit_code=1)
 
 
 def _connected(run: Path) -> socket.socket:

@@ -68,7 +68,7 @@ def fork_into(
     if entrant == 0:
         ours.close()
         os.close(reader)
-        _enter(who, own, pidfd, theirs, writer, stdio, born=born)
+        _enter(who, own, pidfd, theirs, writer, stdio, run.window, born=born)
     os.close(pidfd)
     os.close(writer)
     theirs.close()
@@ -120,6 +120,7 @@ def _enter(
     channel: socket.socket,
     writer: int,
     stdio: Sequence[int],
+    window: Sequence[int],
     *,
     born: bool,
 ) -> NoReturn:
@@ -133,7 +134,7 @@ def _enter(
         setns(pidfd, _JOINED)
         leaf = os.fork()
         if leaf == 0:
-            _become(who, channel, stdio)
+            _become(who, channel, stdio, window)
         os.write(writer, b"%d" % leaf)
     except BaseException as error:  # the last frame of a forked process: it must not run its parent's code
         tell(channel, _failure(error))
@@ -141,14 +142,16 @@ def _enter(
         os._exit(0)
 
 
-def _become(who: identity.Identity, channel: socket.socket, stdio: Sequence[int]) -> NoReturn:
+def _become(
+    who: identity.Identity, channel: socket.socket, stdio: Sequence[int], window: Sequence[int]
+) -> NoReturn:
     """The leaf: no descriptor of ours, no right that it will not have, then the container's files."""
     code = 126
     try:
         os.setsid()
         streams.take(stdio, channel.fileno())
         if who.tty:
-            master = open_terminal()
+            master = open_terminal(window=window)
             send(channel, {"master": True}, [master])
             os.close(master)
         identity.limits(who)

@@ -14,9 +14,12 @@ import fcntl
 import os
 import select
 import signal
+import struct
 import termios
 import tty
 from collections.abc import Callable, Iterator
+
+from runtime.process.detach import Detach
 
 _CHUNK = 1 << 16
 _SPLICED = 1 << 20
@@ -175,22 +178,22 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def terminal(master: int, other: int, ended: Callable[[], bool]) -> None:
+def terminal(master: int, other: int, ended: Callable[[], bool], wanted: bytes = b"") -> bool:
     """Join this terminal with the ``master`` of a container's, in raw mode, until ``ended`` says so.
 
     ``ended`` is asked whenever ``other`` is readable; then what is left of the output is read. The window
-    follows ours. End of our input is passed on as ^D.
+    follows ours. End of our input is passed on as ^D. wanted: the keys that leave; True when they have come.
     """
     resize(master)
     before = signal.signal(signal.SIGWINCH, lambda *_: resize(master))
     try:
         with _raw():
-            _join(master, other, ended)
+            return _join(master, other, ended, Detach(wanted))
     finally:
         signal.signal(signal.SIGWINCH, before)
 
 
-def _join(master: int, other: int, ended: Callable[[], bool]) -> None:
+def _join(master: int, other: int, ended: Callable[[], bool], keys: Detach) -> bool:
     poll = select.poll()
     for fd in (0, master, other):
         poll.register(fd, select.POLLIN)
@@ -202,16 +205,28 @@ def _join(master: int, other: int, ended: Callable[[], bool]) -> None:
             if not data:
                 poll.unregister(master)
         if 0 in ready:
-            data = _received(0)
+            typed = _received(0)
+            data, left = keys.feed(typed)
+            if left:
+                return True
             with contextlib.suppress(OSError):  # EIO: nobody has the container's terminal open any more
-                write_all(master, data or b"\x04")
-            if not data:
+                write_all(master, data if typed else b"\x04")
+            if not typed:
                 poll.unregister(0)
         if other in ready and ended():
             break
     os.set_blocking(master, False)
     while data := _received(master):
         write_all(1, data)
+    return False
+
+
+def window() -> tuple[int, ...]:
+    """Rows and columns of our terminal, () without one."""
+    for fd in (0, 1, 2):
+        with contextlib.suppress(OSError):
+            return struct.unpack("HHHH", fcntl.ioctl(fd, termios.TIOCGWINSZ, b"\0" * 8))[:2]
+    return ()
 
 
 def resize(master: int) -> None:

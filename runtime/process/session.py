@@ -6,8 +6,9 @@ Not here:  the person's terminal and streams (``enter``), probes (``capture``).
 
 The first message is {"id": container} with descriptors: a file that holds the ExecSpec as JSON, of any
 length, and three streams unless it has a tty; then the master goes back with "started". {"signal": number}
-comes later. Nothing of the person's process is in this one: neither its memory nor its environment nor its
-descriptors.
+comes later, and {"leave": true} with the master when the person leaves the terminal: the command runs on,
+its output is thrown away. Nothing of the person's process is in this one: neither its memory nor its
+environment nor its descriptors.
 """
 
 from __future__ import annotations
@@ -56,20 +57,35 @@ def serve(channel: socket.socket, run: Path, data: Path, layout: Layout) -> None
         send(channel, {"exit": code})
 
 
+def _thrown_away(master: int) -> bool:
+    """Read what the command writes to a terminal that nobody looks at; False when none has it open."""
+    try:
+        return bool(os.read(master, 1 << 16))
+    except OSError:  # EIO
+        return False
+
+
 def _wait(entered: Entered, channel: socket.socket) -> int:
     """Pass signals on until the command ends. Returns its code."""
     pidfd = os.pidfd_open(entered.pid)
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     poll.register(channel, select.POLLIN)
+    left: list[int] = []
     while pidfd not in (ready := dict(poll.poll())):
+        for master in ready.keys() & set(left):
+            if not _thrown_away(master):
+                poll.unregister(master)
         if channel.fileno() in ready:
             try:
-                message, _ = receive(channel)
+                message, fds = receive(channel)
             except OSError:
-                message = None
+                message, fds = None, []
             if message is None:
                 poll.unregister(channel)
+            elif "leave" in message:
+                left = fds
+                poll.register(left[0], select.POLLIN)
             else:
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(pidfd, int(message["signal"]))

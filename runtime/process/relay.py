@@ -207,10 +207,10 @@ def _join(master: int, other: int, ended: Callable[[], bool], keys: Detach) -> b
         if 0 in ready:
             typed = _received(0)
             data, left = keys.feed(typed)
-            if left:
-                return True
             with contextlib.suppress(OSError):  # EIO: nobody has the container's terminal open any more
                 write_all(master, data if typed else b"\x04")
+            if left:
+                return True
             if not typed:
                 poll.unregister(0)
         if other in ready and ended():

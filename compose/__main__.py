@@ -4,7 +4,8 @@ The command is started isolated (``compose/launcher/pycompose``). ``python -m co
 itself anew, before anything is imported that a file of the working directory could stand in for.
 
 While Python imports and while it ends, SIGINT and SIGTERM simply end the process; in between they are
-KeyboardInterrupt, which the verbs handle. A caller's SIG_IGN (a background job of a shell) stays.
+KeyboardInterrupt, which the verbs handle, also where a shell started a background job with SIGINT ignored.
+Standard streams that the caller has closed are the null device.
 """
 
 import sys
@@ -24,14 +25,25 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def _open_closed_streams() -> None:
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number, as in dup(2)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+
+
 def main() -> NoReturn:
     """Run the command line and end with its exit code."""
     from compose.cli import main as run
     from compose.cli.interrupt import handler
 
+    _open_closed_streams()
     for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, handler)
+        signal.signal(number, handler)
     try:
         code = run()
         sys.stdout.flush()

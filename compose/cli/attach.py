@@ -121,21 +121,23 @@ def expected(project: "Project", wish: Wish) -> dict[str, tuple[str, str]]:
             if service.container_name:
                 found[service.container_name] = (service.container_name, name)
             else:
-                found[f"{project.name}-{name}-{number}"] = (f"{name}-{number}", name)
+                shown = f"{name}{project.separator}{number}"
+                found[f"{project.name}{project.separator}{shown}"] = (shown, name)
     return found
 
 
 def replicas_of(project: "Project", services: Sequence[str]) -> Callable[[str], tuple[str, str, str] | None]:
     """A function from a container's name to what ``Printer.add`` takes, None for others. Pure."""
     fixed = {project.services[name].container_name: name for name in services}
-    prefixes = {f"{project.name}-{name}-": name for name in services}
+    dash = project.separator
+    prefixes = {f"{project.name}{dash}{name}{dash}": name for name in services}
 
     def find(name: str) -> tuple[str, str, str] | None:
         if name in fixed:
             return name, name, fixed[name]
-        head, dash, number = name.rpartition("-")
+        head, _, number = name.rpartition(dash)
         service = prefixes.get(head + dash)
-        return (name, f"{service}-{number}", service) if service and number.isdigit() else None
+        return (name, f"{service}{dash}{number}", service) if service and number.isdigit() else None
 
     return find
 

@@ -110,7 +110,7 @@ def _flags(
     from compose.cli import images_for
     from compose.engine.builds import BuildFlags
 
-    limit = scope.parallel or int(os.environ.get("COMPOSE_PARALLEL_LIMIT") or 0)
+    limit = scope.parallel or 0
     return BuildFlags(
         args=arguments(build_arg),
         no_cache=no_cache,

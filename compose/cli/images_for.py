@@ -6,15 +6,12 @@ Not here:  what to pull or build, and doing it (``engine.images``).
 """
 
 import contextlib
-import os
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from compose.cli.parse import number
 from compose.cli.progress import display, images
 from compose.cli.scope import Scope
 from compose.engine.images import ImageOptions, prepare
-from compose.errors import UsageError
 from compose.model.project import Project
 from runtime.image.progress import Events
 from runtime.spec import to_json
@@ -23,7 +20,7 @@ from schemas.frozen import replace
 
 def options(scope: Scope, *, build: bool = False, no_build: bool = False, pull: str = "") -> ImageOptions:
     """The flags in the words of ``engine.images``; a policy of "policy" or "" leaves it to the file."""
-    limit = scope.parallel or _limit(os.environ.get("COMPOSE_PARALLEL_LIMIT", ""))
+    limit = scope.parallel or 0
     return ImageOptions(
         build=build,
         no_build=no_build,
@@ -31,13 +28,6 @@ def options(scope: Scope, *, build: bool = False, no_build: bool = False, pull: 
         assemble={"auto": "auto", "never": "registry", "always": "assemble"}[scope.assemble],
         parallel=limit if limit > 0 else 4,
     )
-
-
-def _limit(text: str) -> int:
-    found = number(text or "0")
-    if found is None:
-        raise UsageError(f"COMPOSE_PARALLEL_LIMIT is '{text}', which is no whole number")
-    return found
 
 
 @contextlib.contextmanager

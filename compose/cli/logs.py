@@ -31,9 +31,13 @@ def run(
     from compose.cli.printer import Printer
     from compose.engine import logs
 
+    if index and not services:
+        raise UsageError("--index needs a service", hint="pycompose logs --index 1 SERVICE")
     count, begin, end = _count(tail), _moment("--since", since), _moment("--until", until)
     identity = scope.identity()
     found = _found(scope, identity, services, index)
+    if index and not found:
+        raise UsageError(f'service "{services[0]}" has no container with index {index}')
     printer = Printer(
         {name: shown for name, (shown, _) in found.items()},
         {name: service for name, (_, service) in found.items()},
@@ -83,9 +87,10 @@ def _found(
     found = {c.name: (c.shown_as, c.service) for c in own if not index or c.number == index}
     there = {c.name for c in containers.of_project(scope.places, identity.name)}
     for name in _logged(scope, identity):
-        service, _, number = name.removeprefix(identity.name)[1:].rpartition("-")
+        rest = name.removeprefix(identity.name)  # behind it "-", or "_" with --compatibility
+        service, _, number = rest[1:].rpartition(rest[:1] or "-")
         if name not in there and number.isdigit() and (not index or int(number) == index):
-            found[name] = (f"{service}-{number}", service)
+            found[name] = (rest[1:], service)
     known = {*identity.known, *(service for _, service in found.values()), *(c.service for c in own)}
     for service in services:
         if service not in known:

@@ -1,5 +1,7 @@
 """``pycompose ls``: the projects of this machine."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +26,8 @@ def run(
     key, _, wanted = filter.partition("=")
     if filter and (key != "name" or not wanted):
         raise UsageError(f"unknown filter '{filter}'", hint="the one filter is name=...")
-    rows = [row for name in projects(scope) if wanted in name and (row := _row(scope, name, all=all))]
+    fits = matcher(wanted)
+    rows = [row for name in projects(scope) if fits(name) and (row := _row(scope, name, all=all))]
     if quiet:
         report.put("".join(row["Name"] + "\n" for row in rows))
     elif format == "json":
@@ -33,6 +36,15 @@ def run(
         cells = [["NAME", "STATUS", "CONFIG FILES"], *([str(v) for v in row.values()] for row in rows)]
         report.put(table(cells, least=20))
     return 0
+
+
+def matcher(pattern: str) -> Callable[[str], bool]:
+    """Whether a name holds ``pattern``, a regular expression. Raises UsageError. Pure."""
+    try:
+        found = re.compile(pattern)
+    except re.error as failure:
+        raise UsageError(f"invalid filter 'name={pattern}': {failure}") from None
+    return lambda name: found.search(name) is not None
 
 
 def projects(scope: Scope) -> list[str]:
@@ -46,7 +58,9 @@ def projects(scope: Scope) -> list[str]:
 def _row(scope: Scope, name: str, *, all: bool) -> dict[str, Any] | None:
     from compose.cli import containers
 
-    found = [c for c in containers.of_project(scope.places, name) if all or c.running]
+    found = [
+        c for c in containers.of_project(scope.places, name) if all or c.running or c.status == "restarting"
+    ]
     if not found:
         return None
     counts: dict[str, int] = {}

@@ -83,6 +83,9 @@ class _Reader:
                 text = word[position:].removeprefix("=")
                 self._set(parameter, text if text else self._next())
                 return
+            if word[position : position + 1] == "=":  # as in all Go programs: -d=true
+                self._set(parameter, word[position + 1 :])
+                return
             self._set(parameter, "true")
 
     def _set(self, parameter: Parameter, text: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TextIO
 
 from compose.cli import report
 from compose.cli.harmless import escaped, sentence, uncoloured
+from compose.cli.settings import truth
 from compose.cli.table import as_json
 
 KINDS = {"container": "Container", "network": "Network", "volume": "Volume", "image": "Image"}
@@ -244,11 +245,11 @@ def display(mode: str, *, dry_run: bool = False, quiet: bool = False) -> Display
     prefix = "DRY-RUN MODE - " if dry_run else ""
     if quiet or mode == "quiet":
         return Quiet()
+    stream = sys.stdout if truth("COMPOSE_STATUS_STDOUT") else sys.stderr
     if mode == "json":
-        return Json(sys.stderr)
-    if mode == "tty" or (mode == "auto" and sys.stderr.isatty() and report.colourful(sys.stderr)):
-        return Live(sys.stderr, prefix)
-    return Plain(sys.stderr, prefix)
+        return Json(stream)
+    drawn = report.always_ansi() or (stream.isatty() and report.colourful(stream))
+    return Live(stream, prefix) if mode == "tty" or (mode == "auto" and drawn) else Plain(stream, prefix)
 
 
 def _label(label: str, stream: TextIO) -> str:

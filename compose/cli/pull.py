@@ -32,6 +32,7 @@ def run(
         bool, Option("--include-deps", help="Also pull services declared as dependencies")
     ] = False,
     no_parallel: NoParallel = False,
+    parallel: Annotated[bool, Option("--parallel", help="Obsolete, no effect", hidden=True)] = False,
     policy: Annotated[
         str, Option("--policy", metavar="POLICY", help="Apply pull policy", choices=("missing", "always"))
     ] = "",

@@ -24,11 +24,14 @@ def choose_ansi(mode: str) -> None:
 
 def colourful(stream: TextIO) -> bool:
     """Whether control characters may be written to ``stream``. Source: no-color.org."""
-    if _mode != "auto":
-        return _mode == "always"
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+    if _mode == "never" or os.environ.get("NO_COLOR"):
         return False
-    return stream.isatty()
+    return _mode == "always" or (os.environ.get("TERM") != "dumb" and stream.isatty())
+
+
+def always_ansi() -> bool:
+    """Whether progress is to be drawn wherever it goes."""
+    return _mode == "always"
 
 
 def paint(text: str, colour: str, stream: TextIO) -> str:
@@ -103,9 +106,7 @@ def _message(failure: BaseException) -> str:
 
 
 def ask(question: str) -> bool:
-    """Ask on the terminal, yes or no, no by default; without a terminal the answer is no."""
-    if not sys.stdin.isatty():
-        return False
+    """Ask, yes or no; the answer is read from standard input whatever that is. Its end means no."""
     prompt(f"{question} [y/N] ", sys.stderr)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 

@@ -6,6 +6,7 @@ from typing import Annotated
 from compose.cli.options import Argument, OneService, Option, RemoveOrphans, Texts
 from compose.cli.scope import Scope
 from compose.cli.up import Build, Pull, QuietPull, ask
+from compose.errors import UsageError
 
 INTERSPERSED = False
 
@@ -76,6 +77,8 @@ def run(
         from compose.plan.admission import check_name
 
         check_name(name)
+    if service_ports and publish:
+        raise UsageError("--service-ports and --publish are incompatible")
     scope.project((service,))
     loaded = scope.loaded()
     told = {"no_deps": no_deps, "remove_orphans": remove_orphans, "no_recreate": True}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from compose.cli import report
 from compose.cli.options import DryRun, Option, Texts
+from compose.cli.settings import truth
 from compose.errors import ComposeError, NotPermitted, Several, UsageError
 from compose.model.places import Places
 
@@ -75,6 +76,15 @@ Parallel = Annotated[
     int | None,
     Option("--parallel", metavar="INT", help="Limit pulls and builds at a time, -1 for none"),
 ]
+AllResources = Annotated[
+    bool, Option("--all-resources", help="Include all resources, even those not used by services")
+]
+Compatibility = Annotated[bool, Option("--compatibility", help="Run compose in backward compatibility mode")]
+Verbose = Annotated[bool, Option("--verbose", help="Obsolete, no effect", hidden=True)]
+NoAnsi = Annotated[bool, Option("--no-ansi", help="Obsolete, as --ansi never", hidden=True)]
+Workdir = Annotated[
+    str, Option("--workdir", metavar="PATH", help="Obsolete, as --project-directory", hidden=True)
+]
 Strict = Annotated[
     bool, Option("--strict", help="Refuse a file with attributes that have no effect, instead of a warning")
 ]
@@ -105,15 +115,22 @@ class Scope:
         parallel: Parallel = None,
         assemble: Assemble = "",
         strict: Strict = False,
+        all_resources: AllResources = False,
+        compatibility: Compatibility = False,
+        verbose: Verbose = False,
+        no_ansi: NoAnsi = False,
+        workdir: Workdir = "",
         dry_run: DryRun = False,
     ) -> None:
         self.files = file
         self.given_name = project_name
-        self.project_directory = project_directory
+        self.project_directory = project_directory or workdir
+        self.all_resources = all_resources
+        self.compatibility = compatibility or truth("COMPOSE_COMPATIBILITY")
         self.env_files = env_file
         self.profiles = profile
         self.progress = progress or os.environ.get("COMPOSE_PROGRESS", "") or "auto"
-        self.parallel = parallel
+        self.parallel = parallel if parallel is not None else _limit()
         self.assemble = assemble or os.environ.get("PYCOMPOSE_ASSEMBLE", "") or "auto"
         self.strict = strict
         self.dry_run = dry_run
@@ -121,7 +138,7 @@ class Scope:
         self._loaded: Loaded | None = None
         self._identity: Identity | None = None
         self._warned: set[str] = set()
-        report.choose_ansi(ansi or os.environ.get("COMPOSE_ANSI", "") or "auto")
+        report.choose_ansi("never" if no_ansi else ansi or os.environ.get("COMPOSE_ANSI", "") or "auto")
         if self.progress not in PROGRESS:
             raise UsageError(
                 f"unsupported progress type '{self.progress}'", hint="one of " + ", ".join(PROGRESS)
@@ -167,6 +184,8 @@ class Scope:
             environment=dict(os.environ),
             cwd=working_directory(),
             services=tuple(services),
+            separator="_" if self.compatibility else "-",
+            all_resources=self.all_resources,
         )
 
     def _strictly(self, model: Mapping[str, Any]) -> None:
@@ -302,6 +321,15 @@ class Scope:
         if not may_make_namespaces(status):
             words = " ".join(["sudo pycompose", *sys.argv[1:2]])
             raise NotPermitted("pycompose needs root to make containers", hint=f"try '{words}'")
+
+
+def _limit() -> int | None:
+    from compose.cli.parse import number
+
+    text = os.environ.get("COMPOSE_PARALLEL_LIMIT", "")
+    if text and number(text) is None:
+        raise UsageError(f"COMPOSE_PARALLEL_LIMIT is '{text}', which is no whole number")
+    return number(text) if text else None
 
 
 def working_directory() -> str:

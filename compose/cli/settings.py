@@ -11,6 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+TRUE = ("1", "t", "T", "true", "TRUE", "True")
+
+
+def truth(variable: str) -> bool:
+    """Whether a variable of the caller is true, by the spellings of Go's strconv.ParseBool."""
+    return os.environ.get(variable, "") in TRUE
+
 
 def from_env_files(shared: Mapping[str, Any], environment: Mapping[str, str], cwd: str) -> dict[str, str]:
     """``COMPOSE_*`` of ``--env-file``, of COMPOSE_ENV_FILES, else of ``.env``; the last file wins.

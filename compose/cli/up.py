@@ -1,11 +1,11 @@
 """``pycompose up``: create what is missing, replace what changed, start it, and show its output."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from compose.cli.options import Option, RemoveOrphans, Services, Texts, Timeout
 from compose.cli.scope import Scope, unknown_service
+from compose.cli.settings import truth
 from compose.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ Build = Annotated[bool, Option("--build", help="Build images before starting con
 NoBuild = Annotated[bool, Option("--no-build", help="Don't build an image, even if it's policy")]
 Pull = Annotated[str, Option("--pull", metavar="POLICY", help="Pull image before running", choices=PULL)]
 QuietPull = Annotated[bool, Option("--quiet-pull", help="Pull without printing progress information")]
-Yes = Annotated[bool, Option("-y", "--yes", help="Assume yes to every question; there is none")]
+Yes = Annotated[bool, Option("-y", "--yes", help="Assume yes to every question")]
 Force = Annotated[bool, Option("--force-recreate", help="Recreate containers even if nothing changed")]
 Keep = Annotated[bool, Option("--no-recreate", help="If containers already exist, don't recreate them")]
 AbortOnContainerExit = Annotated[
@@ -90,11 +90,13 @@ def run(
     told = {
         "named": services, "force_recreate": force_recreate, "no_recreate": no_recreate,
         "always_recreate_deps": always_recreate_deps, "no_deps": no_deps, "no_start": no_start,
-        "remove_orphans": remove_orphans or _truth("COMPOSE_REMOVE_ORPHANS"),
+        "remove_orphans": remove_orphans or truth("COMPOSE_REMOVE_ORPHANS"),
         "renew_anonymous": renew_anon_volumes, "timeout": timeout, "scale": replicas,
     }  # fmt: skip
     mute = (*(("layer",) if quiet_pull else ()), *(("step", "output") if quiet_build else ()))
-    arguments = ask(scope, loaded, services, told, build=build, no_build=no_build, pull=pull, mute=mute)
+    arguments = ask(
+        scope, loaded, services, told, build=build, no_build=no_build, pull=pull, mute=mute, yes=yes
+    )
     if arguments is None:
         return 0
     arguments |= {"wait": wait, "wait_timeout": wait_timeout}
@@ -133,7 +135,8 @@ def awaited(
 ABORTING = ("abort_on_container_exit", "abort_on_container_failure", "exit_code_from")
 # each of the first with each of the second
 INCOMPATIBLE: tuple[tuple[Texts, Texts], ...] = (
-    (("no_recreate",), ("force_recreate", "always_recreate_deps")),
+    (("no_recreate",), ("force_recreate", "always_recreate_deps", "renew_anon_volumes")),
+    (("abort_on_container_exit",), ("abort_on_container_failure",)),
     (("build",), ("no_build",)),
     (("attach",), ("attach_dependencies",)),
     (("detach", "wait", "no_start"), (*ABORTING, "attach", "attach_dependencies")),
@@ -149,10 +152,6 @@ def refuse_together(given: Mapping[str, Any]) -> None:
                 if given.get(one) and given.get(other):
                     names = [f"--{name.replace('_', '-')}" for name in (one, other)]
                     raise UsageError(f"{names[0]} and {names[1]} are incompatible")
-
-
-def _truth(variable: str) -> bool:
-    return os.environ.get(variable, "").lower() in ("1", "true", "t")
 
 
 def numbers(scale: Texts) -> dict[str, int]:
@@ -187,10 +186,17 @@ def _begin(scope: Scope, services: Texts, mentioned: Texts) -> "Loaded":
 
         client.prestart()
     loaded = scope.loaded(services)
+    if not loaded.project.services:
+        raise UsageError("no service selected", hint=_profiles(loaded))
     for name in mentioned:
         if name not in loaded.project.services:
             raise unknown_service(name, loaded.project.services)
     return loaded
+
+
+def _profiles(loaded: "Loaded") -> str:
+    names = loaded.canonical.get("x-pycompose", {}).get("all_profiles", ())
+    return f"activate a profile with --profile: {', '.join(names)}" if names else "the file has no services"
 
 
 def ask(
@@ -203,6 +209,7 @@ def ask(
     no_build: bool = False,
     pull: str = "",
     mute: Texts = (),
+    yes: bool = False,
 ) -> dict[str, Any] | None:
     """The arguments of ``up`` for the supervisor, images ready; None after a dry run has printed its plan."""
     from compose.cli.remote import model
@@ -228,10 +235,30 @@ def ask(
 
     flags = images_for.options(scope, build=build, no_build=no_build, pull=pull)
     arguments["images"] = images_for.facts(scope, loaded.project, arguments["order"], flags, mute=mute)
+    if loaded.project.volumes:
+        told["renew_volumes"] = _renewed(scope, loaded, arguments["order"], yes=yes)
     arguments["options"] = told
-    arguments["ignore_orphans"] = _truth("COMPOSE_IGNORE_ORPHANS")
+    arguments["ignore_orphans"] = truth("COMPOSE_IGNORE_ORPHANS")
     arguments["parallel"] = max(scope.parallel or 0, 0)
     return arguments
+
+
+def _renewed(scope: Scope, loaded: "Loaded", order: Sequence[str], *, yes: bool) -> list[str]:
+    """Ask for each volume whose definition has changed whether it is made anew."""
+    from compose.cli import report
+    from compose.plan.reconcile import changed_volumes
+    from runtime import volume
+
+    labels = {one.name: one.labels for one in volume.list(scope.places.volumes)}
+    return [
+        name
+        for name in changed_volumes(loaded.project, order, labels)
+        if yes
+        or report.ask(
+            f'Volume "{name}" exists but doesn\'t match configuration in compose file. '
+            "Recreate (data will be lost)?"
+        )
+    ]
 
 
 def in_background(scope: Scope, loaded: "Loaded", arguments: dict[str, Any]) -> int:

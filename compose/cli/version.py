@@ -1,4 +1,4 @@
-"""``pycompose version``."""
+"""``pycompose version``: what scripts compare is the docker compose whose commands and flags these are."""
 
 from typing import Annotated
 
@@ -7,6 +7,13 @@ from compose.cli import report
 from compose.cli.options import Option
 from compose.cli.scope import Scope
 from compose.cli.table import as_json
+
+LIKE = "2.40.3"  # of docker compose
+
+
+def comparable() -> str:
+    """A version that scripts which ask for docker compose 2.x accept; ours is the build part (semver.org)."""
+    return f"{LIKE}+pycompose.{__version__}"
 
 
 def run(
@@ -19,9 +26,9 @@ def run(
 ) -> int:
     """Show the version of pycompose"""
     if short:
-        report.tell(__version__)
+        report.tell(comparable())
     elif format == "json":
-        report.put(as_json({"version": __version__}))
+        report.put(as_json({"version": comparable()}))
     else:
-        report.tell(f"pycompose version {__version__}")
+        report.tell(f"pycompose version {__version__} (Docker Compose version v{LIKE})")
     return 0

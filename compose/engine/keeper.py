@@ -31,6 +31,8 @@ from runtime.policy import health, restart
 from runtime.spec import ContainerSpec, ExecResult, ExecSpec, ExitRecord
 from runtime.state import write_json
 
+_ENDING = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT)
+
 
 @dataclasses.dataclass(slots=True)
 class Workshop:
@@ -66,6 +68,7 @@ class Keeper:
         self.preparing = False  # its volumes are in use from here on
         self.prepared = False
         self.running = False
+        self._sent = 0  # the last signal that somebody sent
         self.left = False  # whether the person at its terminal has gone and lets it run on
         self.started_at = 0.0
         self._health_task: asyncio.Task[None] | None = None
@@ -135,7 +138,7 @@ class Keeper:
             await self._hook(hook, "post_start")
 
     async def _opened(self) -> None:
-        self.exit = None
+        self.exit, self._sent = None, 0
         self.health = "starting" if self.launch.health else ""
         await self.shop.runtime.start(self.id)
         self.prepared, self.running = False, True
@@ -189,12 +192,12 @@ class Keeper:
             await self._ended()
 
     async def kill(self, signum: int) -> None:
-        """Send a signal; an end by SIGKILL counts as wanted, as docker kill has it."""
-        if signum == signal.SIGKILL:
+        """Send a signal; an end by it counts as wanted, whatever the restart policy says."""
+        if signum in (*_ENDING, self.launch.spec.stop_signal):
             self.stopped = True
             await self._no_restart()
-            if not self.running:
-                self._save()
+            self._save()
+        self._sent = signum
         await self._signal(signum)
         if signum == signal.SIGKILL:
             self.shop.runtime.thaw(self.id)
@@ -233,6 +236,8 @@ class Keeper:
             return
         self.shop.attachments.unplug(self.launch)
         self.health = ""
+        if self._sent and record.code == 128 + self._sent:
+            self.stopped = True
         ran_for = time.time() - self.started_at
         if ran_for >= 10:
             self._attempts = 0

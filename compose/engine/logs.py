@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 BLOCK = 64 * 1024
-LONGEST = 1024 * 1024  # a line without end is given out in pieces of this size
+LONGEST = 64 * 1024 * 1024  # a line without end is given out in pieces of this size
 
 
 class Line(NamedTuple):

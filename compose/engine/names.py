@@ -1,12 +1,12 @@
 """Names of containers are taken once on a machine, whatever project has them.
 
 Comes in:  names that are wanted; the records of all projects.
-Goes out:  ComposeError for a name that is taken or that none can have.
+Goes out:  ComposeError for a name that is taken.
+Not here:  which names are legal (``plan.admission``).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 
 from compose.engine.inventory import kept
@@ -15,16 +15,8 @@ from compose.model.places import Places
 from compose.model.project import Project
 from compose.plan.steps import Kind, Plan
 
-_LEGAL = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
-
-
 def refuse(places: Places, name: str) -> None:
-    """Raise ComposeError unless a container may be called ``name``."""
-    if not _LEGAL.fullmatch(name):
-        raise ComposeError(
-            f"invalid container name '{name}'",
-            hint="two or more of the letters a-z, A-Z, digits, '_', '.' and '-', a letter or digit first",
-        )
+    """Raise ComposeError when a container of the machine is called ``name``."""
     _refuse_taken(places, {name: ""}, ())
 
 

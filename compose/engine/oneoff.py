@@ -140,12 +140,13 @@ def _needed(machine: ProjectMachine, name: str) -> set[str]:
 
 
 def _launch(machine: ProjectMachine, base: Service, told: dict[str, Any]) -> Launch:
+    assert machine.project is not None
     slug = os.urandom(6).hex()
     if base.name not in machine.images:
         raise ComposeError(f"service '{base.name}' has no image")
     service = _changed(base, told, _mounts(machine, told), machine.images[base.name])
     launch = machine.translated(service, 1, {})
-    name = told.get("name") or f"{machine.name}-{base.name}-run-{slug}"
+    name = told.get("name") or machine.project.separator.join((machine.name, base.name, "run", slug))
     check_name(name)
     labels = {**launch.spec.labels, **(told.get("labels") or {}), label.ONEOFF: "True"}
     passed = not told.get("detach")

@@ -36,6 +36,8 @@ def bind(canonical: Mapping[str, Any]) -> Project:
         secrets=_each(canonical, "secrets", _file_object(values.get("secrets", NOTHING))),
         models=_each(canonical, "models", _model),
         profiles=tuple(extra.get("profiles", ())),
+        separator=extra.get("separator", "-"),
+        all_resources=bool(extra.get("all_resources")),
     )
 
 

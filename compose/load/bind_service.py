@@ -74,7 +74,7 @@ def _limits(entry: Entry) -> dict[str, Any]:
     ):
         if value is not None and entry.get(key) is None:
             found[key] = convert(value)
-    if not entry.get("restart") and (policy := deploy.get("restart_policy")):
+    if policy := deploy.get("restart_policy"):  # it wins over ``restart``, as in docker compose
         found["restart"] = _restart(policy)
     return found
 
@@ -82,11 +82,9 @@ def _limits(entry: Entry) -> dict[str, Any]:
 def _restart(policy: Entry) -> str:
     """``deploy.restart_policy`` as the text of ``restart``."""
     condition: str = policy.get("condition") or "any"
-    if condition == "on-failure":
-        attempts = policy.get("max_attempts")
-        return f"on-failure:{attempts}" if attempts else "on-failure"
     names: dict[str, str] = {"none": "no", "any": "always"}
-    return names.get(condition, condition)
+    name, attempts = names.get(condition, condition), policy.get("max_attempts")
+    return f"{name}:{attempts}" if attempts and name != "no" else name
 
 
 def _span(value: str | int) -> timedelta:

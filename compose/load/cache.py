@@ -222,6 +222,7 @@ def _name(request: LoadRequest) -> str:
     parts = [
         VERSION, _edition(), request.files, request.project_name, request.project_directory,
         request.env_files, request.profiles, request.cwd, sorted(request.services), request.omit,
+        request.separator, request.all_resources,
     ]  # fmt: skip
     return digest(json.dumps(parts).encode("utf-8", "surrogatepass")) + _SUFFIX
 

@@ -34,6 +34,7 @@ class LoadRequest:
     services:    services named by the user: they are active whatever their profiles say.
     omit:        stages that are left out, for ``config --no-...``: some of ``STAGES``; for its ``--hash``
                  "env-files", the reading of ``env_file``.
+    separator:   between the parts of a container's name; all_resources: also those that no service uses.
     """
 
     files: tuple[str, ...] = ()
@@ -45,6 +46,8 @@ class LoadRequest:
     cwd: str = ""
     services: tuple[str, ...] = ()
     omit: tuple[str, ...] = ()
+    separator: str = "-"
+    all_resources: bool = False
 
 
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)|^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*$", re.MULTILINE)

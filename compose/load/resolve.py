@@ -88,6 +88,7 @@ def model(request: files.LoadRequest, reader: files.Reader) -> tuple[dict[str, A
         name = source.name or str(tree.get("name") or name)
     made = canonical(tree, name, (notes.root and ".") or source.directory, omit=request.omit)
     made[EXTRA] = _extra(source, notes, services, (tuple(active), disabled))
+    made[EXTRA] |= {"separator": request.separator, "all_resources": request.all_resources}
     return made, notes
 
 

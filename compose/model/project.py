@@ -86,6 +86,8 @@ class Project:
 
     services:     active services only (profiles applied), in the order of the file.
     disabled:     names of services whose profiles are not active.
+    separator:    between project, service and number in a container's name.
+    all_resources: whether networks and volumes that no service uses are made as well.
     working_dir:  absolute; files: absolute paths of the Compose files ("-" for stdin).
     """
 
@@ -101,3 +103,5 @@ class Project:
     secrets: Mapping[str, FileObject] = field(default_factory=_empty)
     models: Mapping[str, Model] = field(default_factory=_empty)
     profiles: tuple[str, ...] = ()
+    separator: str = "-"
+    all_resources: bool = False

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from compose.errors import ComposeError
 from compose.model.project import Network, Project
 from compose.model.service import NOTHING, Condition, Service
-from compose.plan.fingerprint import network_hash, service_hash
+from compose.plan.fingerprint import network_hash, service_hash, volume_hash
 from compose.plan.observed import ALIVE, CONFIG_HASH, PROJECT, Container, Observed
 from compose.plan.steps import Builder, Kind, Plan, Step, Wait
 from schemas.frozen import dataclass, field
@@ -25,6 +25,7 @@ class UpOptions:
     named:  services named on the command line; () means all of the project.
     scale:  wanted replicas by service, over what the file says.
     images: wanted image id by service.
+    renew_volumes: names of volumes that are made anew, their data lost.
     ground: services of which only the networks and volumes are wanted, for a one-off container.
     """
 
@@ -40,6 +41,7 @@ class UpOptions:
     scale: Mapping[str, int] = field(default_factory=lambda: NOTHING)
     images: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     ground: tuple[str, ...] = ()
+    renew_volumes: tuple[str, ...] = ()
 
 
 def reconcile(
@@ -54,8 +56,8 @@ def reconcile(
 
 
 def container_name(project: Project, service: Service, number: int) -> str:
-    """``container_name`` if the file gives one, else ``<project>-<service>-<number>``."""
-    return service.container_name or f"{project.name}-{service.name}-{number}"
+    """``container_name`` if the file gives one, else ``<project>-<service>-<number>`` by its separator."""
+    return service.container_name or project.separator.join((project.name, service.name, str(number)))
 
 
 class _Reconciler:
@@ -89,7 +91,12 @@ class _Reconciler:
     # -- what has to exist, and what is left over ---------------------------------------------------
 
     def _check_external(self) -> None:
+        services = self._grounded()
+        joined = {key for service in services for key in service.networks}
+        mounted = {m.source for s in services for m in s.volumes if m.type == "volume"}
         for network in self.project.networks.values():
+            if network.key not in joined:
+                continue
             if network.external and network.name not in self.observed.networks:
                 raise ComposeError(
                     f"network '{network.name}' is declared as external, but could not be found",
@@ -97,6 +104,8 @@ class _Reconciler:
                     path=f"networks.{network.key}",
                 )
         for volume in self.project.volumes.values():
+            if volume.key not in mounted:
+                continue
             if volume.external and volume.name not in self.observed.volumes:
                 raise ComposeError(
                     f"external volume '{volume.name}' not found",
@@ -182,11 +191,17 @@ class _Reconciler:
         renewed = self.renewed.intersection(container.networks)
         if renewed:
             return f"network {min(renewed)} changed"
+        for mount in service.volumes:
+            volume = self.project.volumes.get(mount.source)
+            if mount.type == "volume" and volume is not None and volume.name in options.renew_volumes:
+                return f"volume {volume.name} changed"
         if options.no_recreate:
             return ""
         named = not options.named or service.name in options.named
         if options.force_recreate and named:
             return "forced"
+        if options.renew_anonymous and container.anonymous:
+            return "anonymous volumes renewed"
         if options.always_recreate_deps and not named:
             return "dependency, forced"
         image = options.images.get(service.name, "")
@@ -219,7 +234,7 @@ class _Reconciler:
     def _create_networks(self) -> None:
         used = {key for service in self._grounded() for key in service.networks}
         for network in self.project.networks.values():
-            if network.external or network.key not in used:
+            if network.external or (network.key not in used and not self.project.all_resources):
                 continue
             after: tuple[int, ...] = ()
             reason = "missing"
@@ -236,11 +251,22 @@ class _Reconciler:
 
     def _create_volumes(self) -> None:
         used = {m.source for s in self._grounded() for m in s.volumes if m.type == "volume"}
-        self.volumes = tuple(
-            self.out.add(Step(kind=Kind.CREATE_VOLUME, name=volume.name, reason="missing"))
-            for volume in self.project.volumes.values()
-            if volume.key in used and not volume.external and volume.name not in self.observed.volumes
-        )
+        made = []
+        for volume in self.project.volumes.values():
+            if volume.external or (volume.key not in used and not self.project.all_resources):
+                continue
+            after: tuple[int, ...] = ()
+            reason = "missing"
+            if volume.name in self.options.renew_volumes:
+                removed = tuple(n for numbers in self.removals.values() for n in numbers)
+                gone = Step(kind=Kind.REMOVE_VOLUME, name=volume.name, reason="changed", after=removed)
+                after, reason = (self.out.add(gone),), "changed"
+            elif volume.name in self.observed.volumes:
+                continue
+            made.append(
+                self.out.add(Step(kind=Kind.CREATE_VOLUME, name=volume.name, reason=reason, after=after))
+            )
+        self.volumes = tuple(made)
 
     def _service(self, service: Service, reasons: Mapping[str, str]) -> None:
         wanted = self._wanted(service)
@@ -314,6 +340,20 @@ class _Reconciler:
                 id=id,
             )
         )
+
+
+def changed_volumes(
+    project: Project, order: Sequence[str], labels: Mapping[str, Mapping[str, str]]
+) -> list[str]:
+    """Names of volumes of ``order`` that were made from another definition. labels: by volume name."""
+    used = {m.source for name in order for m in project.services[name].volumes if m.type == "volume"}
+    found = []
+    for volume in project.volumes.values():
+        made = labels.get(volume.name, NOTHING)
+        own = made.get(PROJECT) == project.name and CONFIG_HASH in made
+        if own and volume.key in used and not volume.external and made[CONFIG_HASH] != volume_hash(volume):
+            found.append(volume.name)
+    return found
 
 
 def waits_of(service: Service, project: Project) -> tuple[Wait, ...]:

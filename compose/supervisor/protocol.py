@@ -26,8 +26,9 @@ _RUN = (125, 126, 127)  # codes of ``exec``; what the engine fails at is 1 for e
 
 def error_message(error: BaseException) -> dict[str, Any]:
     """Any error of the three packages, or an OSError, as JSON."""
-    if isinstance(error, BaseExceptionGroup):
-        told = [error_message(one) for one in error.exceptions]
+    parts = error.exceptions if isinstance(error, BaseExceptionGroup) else getattr(error, "errors", ())
+    if parts:
+        told = [error_message(one) for one in parts]
         return {"several": [one for n, one in enumerate(told) if one not in told[:n]]}
     where = getattr(error, "where", None)
     return {

@@ -25,7 +25,7 @@ from compose.engine.keeper import Keeper
 from compose.engine.machine import ProjectMachine
 from compose.engine.observe import observe
 from compose.engine.oneoff import oneoff
-from compose.errors import ComposeError
+from compose.errors import ComposeError, Several
 from compose.load.bind import bind
 from compose.model.project import Project
 from compose.model.service import Condition
@@ -270,13 +270,15 @@ async def unpause(call: Call) -> dict[str, Any]:
 
 async def _freeze(call: Call, status: str, word: str, *, frozen: bool) -> dict[str, Any]:
     async with call.alone():
-        chosen = _chosen(call)
+        chosen = [c for c in _chosen(call) if c.status in ("running", "paused")]
         for container in chosen:
-            if container.status != status:
-                raise ComposeError(f"container {container.name} is not {status}")
-        for container in chosen:
-            await call.machine.runtime.freeze(container.id, frozen=frozen)
-            call.emit(step("container", container.name, word))
+            if container.status == status:
+                await call.machine.runtime.freeze(container.id, frozen=frozen)
+                call.emit(step("container", container.name, word))
+        state = "is already paused" if frozen else "is not paused"
+        others = [ComposeError(f"container {c.name} {state}") for c in chosen if c.status != status]
+        if others:
+            raise Several(others)
         return {"changed": len(chosen)}
 
 

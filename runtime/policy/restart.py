@@ -17,7 +17,7 @@ POLICIES = ("no", "always", "unless-stopped", "on-failure")
 def decide(policy: str, record: ExitRecord, attempts: int, ran_for: float, stopped: bool) -> float | None:
     """Seconds until the next start, or None when it stays down.
 
-    policy:   "", "no", "always", "unless-stopped", "on-failure" or "on-failure:<most attempts>".
+    policy:   "", "no", "always", "unless-stopped", "on-failure"; the last three with ":<most attempts>" too.
     attempts: restarts already made in a row; ran_for: seconds it ran; stopped: a person asked for its end.
     Raises ValueError for another policy.
     """
@@ -26,11 +26,10 @@ def decide(policy: str, record: ExitRecord, attempts: int, ran_for: float, stopp
         raise ValueError(f"'{policy}' is no restart policy")
     if stopped or name == "no":
         return None
-    if name == "on-failure":
-        if record.code == 0:
-            return None
-        if int(most or 0) and attempts >= int(most):
-            return None
+    if name == "on-failure" and record.code == 0:
+        return None
+    if int(most or 0) and attempts >= int(most):
+        return None
     return delay(attempts, ran_for)
 
 

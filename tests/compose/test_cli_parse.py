@@ -177,3 +177,24 @@ def test_every_verb_has_help_that_begins_with_a_verb_and_ends_without_a_stop(nam
 )
 def test_numbers_are_decimal(text: str, value: int | None) -> None:
     assert number(text) == value
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        (["up", "-d=true"], "detach", True),
+        (["up", "-d=false"], "detach", False),
+        (["ps", "-aq=true"], "quiet", True),
+        (["exec", "-T=true", "w", "true"], "no_tty", True),
+        (["run", "--entrypoint", "", "w"], "entrypoint", ""),
+        (["run", "w"], "entrypoint", None),
+    ],
+)
+def test_short_flags_take_a_value_as_in_go(words: list[str], name: str, value: object) -> None:
+    invocation = _plain(words)
+    assert invocation is not None
+    assert invocation.values[name] is value or invocation.values[name] == value
+
+
+def test_a_short_flag_refuses_what_is_no_truth() -> None:
+    assert _plain(["up", "-d=maybe"]) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -15,7 +16,9 @@ import pytest
 import yaml
 
 from compose.cli import main, report
+from compose.cli.ls import matcher
 from compose.cli.scope import may_make_namespaces
+from compose.errors import UsageError
 from runtime.spec import ContainerSpec, ContainerState, ExitRecord
 from runtime.state import start_time, write_json
 
@@ -389,7 +392,8 @@ def test_version_is_short_where_asked(shop: Shop, capsys: pytest.CaptureFixture[
     assert outcome(capsys, "version")[1].startswith("pycompose version ")
     assert outcome(capsys, "--version")[1] == outcome(capsys, "version")[1]
     assert json.loads(outcome(capsys, "version", "--format", "json")[1])["version"]
-    assert len(outcome(capsys, "version", "--short")[1].splitlines()) == 1
+    short = outcome(capsys, "version", "--short")[1]
+    assert re.fullmatch(r"2\.\d+\.\d+\+pycompose\.\d\S*\n", short), "scripts that ask for 2.x accept it"
 
 
 def test_up_dry_run_prints_the_plan_and_changes_nothing(
@@ -486,3 +490,46 @@ def test_a_service_with_a_name_of_its_own_cannot_be_scaled(
     monkeypatch.chdir(tmp_path)
     code, _, err = outcome(capsys, "--dry-run", "up", "-d", "--scale", "web=2")
     assert (code, 'has the container name "one"' in err) == (1, True)
+
+
+@pytest.mark.parametrize(("text", "yes"), [("y\n", True), ("YES\n", True), ("n\ny\n", False), ("", False)])
+def test_an_answer_is_read_from_whatever_standard_input_is(
+    text: str, yes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    assert report.ask("Are you sure?") is yes
+
+
+def test_ls_filters_by_a_regular_expression() -> None:
+    names = ("shop", "shop2", "ashop")
+    assert [name for name in names if matcher("^shop$")(name)] == ["shop"]
+    assert [name for name in names if matcher("hop")(name)] == list(names)
+    with pytest.raises(UsageError):
+        matcher("(")
+
+
+def test_nothing_to_start_is_an_error_that_names_the_profiles(
+    shop: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "idle.yaml"
+    file.write_text("services: {a: {image: x, profiles: [debug, tools]}}\n")
+    code, _, said = outcome(capsys, "-f", str(file), "--dry-run", "up", "-d")
+    assert code == 1
+    assert "no service selected" in said and "debug, tools" in said
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("run", "-P", "-p", "80:80", "web"),
+        ("run", "-l", "novalue", "web"),
+        ("up", "-V", "--no-recreate"),
+        ("up", "--abort-on-container-exit", "--abort-on-container-failure"),
+        ("logs", "--index", "1"),
+        ("logs", "--index", "9", "web"),
+    ],
+)
+def test_flags_that_exclude_each_other_are_refused(
+    argv: tuple[str, ...], running: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert outcome(capsys, *argv)[0] == 1

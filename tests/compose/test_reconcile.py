@@ -12,7 +12,7 @@ from compose.model.project import Network, Project, Volume
 from compose.model.service import Condition, Dependency, NetworkAttachment, Service, VolumeMount
 from compose.plan.fingerprint import network_hash, service_hash
 from compose.plan.observed import CONFIG_HASH, DEPENDS_ON, NETWORK, PROJECT, VOLUME, Container, Observed
-from compose.plan.reconcile import UpOptions, reconcile
+from compose.plan.reconcile import UpOptions, changed_volumes, reconcile
 from compose.plan.teardown import DownOptions, down, remove, restart, stop
 
 NETWORKS = {"default": Network(key="default", name="shop_default")}
@@ -219,3 +219,56 @@ def test_scale_and_dependencies_do_not_change_the_fingerprint() -> None:
     two = service("web", scale=3, depends_on={"db": Dependency()}, profiles=("x",))
     assert service_hash(one) == service_hash(two) != service_hash(service("web", user="1"))
     assert DEPENDS_ON.startswith("com.docker.compose")
+
+
+def test_a_missing_external_resource_that_no_started_service_uses_is_none_of_its_business() -> None:
+    other = Service(name="other", image="x", networks={"front": NetworkAttachment()})
+    networks = {**NETWORKS, "front": Network(key="front", name="front", external=True)}
+    p = Project(
+        name="shop",
+        working_dir="/w",
+        services={"web": service("web"), "other": other},
+        networks=networks,
+        volumes={"kept": Volume(key="kept", name="kept", external=True)},
+    )
+    assert "create shop-web-1" in lines(reconcile(p, ["web"], seen(p)))[0]
+    with pytest.raises(ComposeError, match="'front'"):
+        reconcile(p, ["web", "other"], seen(p))
+
+
+def test_renewed_anonymous_volumes_take_a_new_container() -> None:
+    p = project(service("web"), service("plain"))
+    there = seen(p, running(p, "web", anonymous={"/data": "0a"}), running(p, "plain"))
+    plan = reconcile(p, ["web", "plain"], there, UpOptions(renew_anonymous=True))
+    assert lines(plan)[0] == "1. stop shop-web-1 anonymous volumes renewed"
+    assert all(not step.carry for step in plan.steps)
+    assert plan.kept == ("shop-plain-1",)
+
+
+def test_a_changed_volume_is_made_anew_when_that_is_wanted() -> None:
+    web = service("web", volumes=(VolumeMount(type="volume", source="data", target="/d"),))
+    p = project(web, volumes={"data": Volume(key="data", name="shop_data", labels={"v": "2"})})
+    labels = {"shop_data": {PROJECT: "shop", VOLUME: "data", CONFIG_HASH: "of another"}}
+    there = seen(p, running(p, "web"), volumes=labels)
+    assert changed_volumes(p, ["web"], labels) == ["shop_data"]
+    assert changed_volumes(p, [], labels) == []
+    assert changed_volumes(p, ["web"], {"shop_data": {PROJECT: "other", CONFIG_HASH: "x"}}) == []
+    assert reconcile(p, ["web"], there).steps == ()
+    assert lines(reconcile(p, ["web"], there, UpOptions(renew_volumes=("shop_data",))))[:4] == [
+        "1. stop shop-web-1 volume shop_data changed",
+        "2. remove shop-web-1 volume shop_data changed (after 1)",
+        "3. drop-volume shop_data changed (after 2)",
+        "4. volume shop_data changed (after 3)",
+    ]
+
+
+def test_all_resources_and_the_separator_of_names() -> None:
+    p = dataclasses.replace(
+        project(service("web"), volumes={"data": Volume(key="data", name="shop_data")}),
+        all_resources=True,
+        separator="_",
+    )
+    assert lines(reconcile(p, ["web"], seen(p)))[:2] == [
+        "1. volume shop_data missing",
+        "2. create shop_web_1 missing (after 1)",
+    ]

@@ -99,6 +99,12 @@ class Stack:
                 return dict(state)
         raise AssertionError(f"no container {container}")
 
+    def supervised_facts(self, container: str) -> dict[str, Any]:
+        """The engine.json of ``web-1`` as the supervisor wrote it."""
+        id = self.state(container)["id"]
+        record = self.data / "projects" / self.name / "containers" / id
+        return dict(json.loads((record / "engine.json").read_text()))
+
     def exit_record(self, container: str) -> dict[str, Any]:
         id = self.state(container)["id"]
         return dict(json.loads((self.run / self.name / "containers" / id / "exit.json").read_text()))

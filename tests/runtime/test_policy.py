@@ -79,6 +79,8 @@ def test_an_image_without_passwd_has_root_all_the_same() -> None:
         ("always", 0, 3, 0.0, False, 0.8),
         ("always", 0, 3, 10.0, False, 0.1),
         ("always", 0, 40, 0.0, False, 60.0),
+        ("always:2", 0, 1, 0.0, False, 0.2),
+        ("always:2", 0, 2, 0.0, False, None),
         ("unless-stopped", 1, 0, 0.0, True, None),
         ("on-failure", 0, 0, 0.0, False, None),
         ("on-failure", 1, 9, 60.0, False, 0.1),

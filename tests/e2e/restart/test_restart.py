@@ -42,3 +42,27 @@ def test_wait_does_not_take_a_crash_for_a_start(stack: Stack) -> None:
     done = stack("up", "-d", "--wait", "once", check=False)
     assert done.returncode == 1
     assert "once-1 exited (6)" in done.stderr
+
+
+def test_a_signal_of_kill_that_ends_it_keeps_it_down(stack: Stack) -> None:
+    for signal in ("TERM", "INT", "KILL", "USR1"):
+        stack("up", "-d", "stays")
+        stack("kill", "-s", signal, "stays")
+        until(lambda: stack.ps()["stays-1"]["State"] == "exited")
+        assert stack.supervised_facts("stays-1")["restarting"] is False
+
+
+def test_pause_and_unpause_take_all_and_name_those_that_were(stack: Stack) -> None:
+    stack("up", "-d", "stays", "--scale", "stays=2")
+    stack("pause")
+    told = stack("pause", check=False)
+    assert told.returncode == 1 and told.stderr.count("is already paused") == 2
+    stack("unpause")
+    assert {row["State"] for row in stack.ps().values()} == {"running"}
+
+
+def test_deploy_wins_over_restart(stack: Stack) -> None:
+    stack.edit("on-failure:2", "always\n    deploy: {restart_policy: {condition: any, max_attempts: 1}}")
+    stack("up", "-d", "flaky")
+    until(lambda: stack("logs", "--no-log-prefix", "flaky").stdout.count("start") == 2, seconds=15)
+    until(lambda: stack.ps()["flaky-1"]["State"] == "exited")

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compose.cli.harmless import in_json
+from compose.cli.harmless import in_json, marked
 
 
 def table(rows: Sequence[Sequence[str]], *, least: int = 10, gap: int = 3) -> str:

@@ -180,9 +180,9 @@ def _run(nodes: Sequence[Node], dot: Any, variables: dict[str, Any], out: list[s
 
 
 def _harmless(text: str) -> str:
-    """For a terminal; the end of ``println`` stays."""
+    """For a terminal; tabs and the end of ``println`` stay."""
     body = text.removesuffix("\n")
-    return marked(body) + text[len(body) :]
+    return "\t".join(map(marked, body.split("\t"))) + text[len(body) :]
 
 
 def _repeat(

@@ -15,6 +15,7 @@ from compose.model.places import Places
 from compose.model.project import Project
 from compose.plan.steps import Kind, Plan
 
+
 def refuse(places: Places, name: str) -> None:
     """Raise ComposeError when a container of the machine is called ``name``."""
     _refuse_taken(places, {name: ""}, ())

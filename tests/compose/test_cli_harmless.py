@@ -101,6 +101,7 @@ def test_errors_and_warnings_are_lines_of_ours(message: str, hint: str, file: st
         report.error(OSError(2, message, file))
         report.warn(message, hint=hint, where=Where(file, 3))
         report.say(message)
+        patch.setattr("sys.stdin", io.StringIO())
         report.ask(message)
     assert harmful(OURS.sub("", stream.getvalue()), "\n\t") == []
 

@@ -296,8 +296,8 @@ class Scope:
             self._loaded = load(replace(self.request(services), omit=("env-files",)))
             return self._loaded
         except ComposeError:
-            name = self.environment("COMPOSE_PROJECT_NAME")
-        if not is_name(name):
+            name = "" if self.files else self.environment("COMPOSE_PROJECT_NAME")
+        if not is_name(name):  # files that somebody names are meant
             raise failure
         if not isinstance(failure, UsageError):
             self._warn([f"the files of project '{name}' cannot be used, its records are: {failure.message}"])

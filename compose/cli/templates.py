@@ -38,7 +38,8 @@ class Template:
             raise wrong(f"unexpected {{{{{end}}}}}")
 
     def render(self, data: Any) -> str:
-        """The text for ``data``."""
+        """The text for ``data``, whose texts are made fit for a terminal; those of the template stay."""
+        data = _harmless(data)
         out: list[str] = []
         _run(self._nodes, data, {"$": data}, out)
         return "".join(out)
@@ -172,17 +173,21 @@ def _run(nodes: Sequence[Node], dot: Any, variables: dict[str, Any], out: list[s
             continue
         variables |= dict.fromkeys(names[:1], value)
         if kind == "print":
-            out.append("" if names else _harmless(shown(value)))
+            out.append("" if names else shown(value))
         elif truth(value):
             _run(blocks[0], value if kind == "with" else dot, dict(variables), out)
         else:
             _run(blocks[1], dot, dict(variables), out)
 
 
-def _harmless(text: str) -> str:
-    """For a terminal; tabs and the end of ``println`` stay."""
-    body = text.removesuffix("\n")
-    return "\t".join(map(marked, body.split("\t"))) + text[len(body) :]
+def _harmless(value: Any) -> Any:
+    if isinstance(value, str):
+        return marked(value)
+    if isinstance(value, Mapping):
+        return {key: _harmless(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_harmless(inner) for inner in value]
+    return value
 
 
 def _repeat(

@@ -94,9 +94,9 @@ def test_services_replicas_aliases_and_containers_have_names(machine: Machine) -
 
     async def body(server: Server) -> None:
         with attached(server, asker, "shop_default"):
-            answers = [await asyncio.to_thread(ask, asker, "web") for _ in range(2)]
-            assert [set(found) for _, found in answers] == [both, both]
-            assert answers[0][1] != answers[1][1]  # in turns
+            answers = [await asyncio.to_thread(ask, asker, "web") for _ in range(30)]
+            assert all(set(found) == both for _, found in answers)
+            assert len({tuple(found) for _, found in answers}) == 2  # in an order of chance
             for name in ("WEB", "www", "web.shop_default"):
                 assert set((await asyncio.to_thread(ask, asker, name))[1]) == both
             for name in ("shop-web-0", one.id[:12]):

@@ -7,8 +7,9 @@ Not here:  who waits for it (``session``, ``capture``).
     caller ---- forks ----> entrant ---- forks ----> leaf, which becomes the program
 
 The entrant joins every namespace but the pid namespace and ends; the leaf is born in that one. So what the
-container's other processes can see is in the container's mount namespace from its first moment on, and the
-caller, as a subreaper, inherits it.
+container's other processes can see is in the container's mount namespace from its first moment on and has no
+descriptor of ours that leads to a file, and the caller, as a subreaper, inherits it. What the container could
+forge is not believed: the pid that the entrant says must be that of a child of the caller.
 """
 
 from __future__ import annotations
@@ -75,7 +76,19 @@ def fork_into(
     with ours, open(reader, "rb") as numbers:
         number = numbers.read()
         os.waitpid(entrant, 0)
-        return _started(int(number or 0), ours)
+        return _started(_child(number), ours)
+
+
+def _child(number: bytes) -> int:
+    """The pid that was said, 0 when it is none of a child of this process.
+
+    The leaf has the pipe for a moment, and whoever may trace it could write another number.
+    """
+    with contextlib.suppress(ValueError, OSError):
+        pid = int(number)
+        if int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) == os.getpid():
+            return pid
+    return 0
 
 
 def _started(pid: int, channel: socket.socket) -> Entered:
@@ -132,9 +145,11 @@ def _enter(
         join_session_keyring()
         imports.close()
         setns(pidfd, _JOINED)
+        streams.take(stdio, channel.fileno(), writer)  # here nobody inside can see what is closed
         leaf = os.fork()
         if leaf == 0:
-            _become(who, channel, stdio, window)
+            os.close(writer)
+            _become(who, channel, window)
         os.write(writer, b"%d" % leaf)
     except BaseException as error:  # the last frame of a forked process: it must not run its parent's code
         tell(channel, _failure(error))
@@ -142,14 +157,11 @@ def _enter(
         os._exit(0)
 
 
-def _become(
-    who: identity.Identity, channel: socket.socket, stdio: Sequence[int], window: Sequence[int]
-) -> NoReturn:
-    """The leaf: no descriptor of ours, no right that it will not have, then the container's files."""
+def _become(who: identity.Identity, channel: socket.socket, window: Sequence[int]) -> NoReturn:
+    """The leaf: gives up the rights that it will not have, then looks at the container's files."""
     code = 126
     try:
         os.setsid()
-        streams.take(stdio, channel.fileno())
         if who.tty:
             master = open_terminal(window=window)
             send(channel, {"master": True}, [master])

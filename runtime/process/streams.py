@@ -1,7 +1,7 @@
 """Standard input, output and error of a process in a container.
 
 Comes in:  three descriptors, or NULL; the caller has the container's root.
-Goes out:  descriptors 0, 1 and 2, and no other one but the channel.
+Goes out:  descriptors 0, 1 and 2, and no other one but what is kept.
 Not here:  terminals (``terminal``), copying (``relay``).
 """
 
@@ -18,8 +18,8 @@ from runtime.kernel.libc import close_range
 NULL = -1  # stands for the container's own /dev/null
 
 
-def take(stdio: Sequence[int], channel: int) -> None:
-    """Make ``stdio`` the descriptors 0, 1 and 2; every other one but ``channel`` is closed.
+def take(stdio: Sequence[int], *kept: int) -> None:
+    """Make ``stdio`` the descriptors 0, 1 and 2; every other one but those ``kept`` is closed.
 
     A null device that came from the host is exchanged for the container's own. With () (a terminal is made
     later) the three are the container's null device until then.
@@ -29,9 +29,12 @@ def take(stdio: Sequence[int], channel: int) -> None:
     high = [os.dup(fd) if fd < 3 else fd for fd in found]  # none of them lies where another one goes
     for target, fd in enumerate(high):
         os.dup2(fd, target)
-    if channel > 3:
-        close_range(3, channel - 1)
-    close_range(channel + 1)
+    first = 3
+    for fd in sorted(kept):
+        if fd > first:
+            close_range(first, fd - 1)
+        first = fd + 1
+    close_range(first)
 
 
 def give(uid: int) -> None:

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from runtime.cgroup import apply as cgroup
 from runtime.cgroup.layout import Group
 from runtime.errors import RuntimeFailure
+from runtime.kernel.trees import clone_tree
 from runtime.process.joins import joins
 from runtime.process.launch import Order, fork_first
 from runtime.process.line import lock
@@ -99,7 +100,11 @@ def _streams(spec: ContainerSpec, record: Path, passed: Sequence[int]) -> tuple[
         (record / name).unlink(missing_ok=True)
         os.mkfifo(record / name, 0o600)
     (record / "logged").unlink(missing_ok=True)
-    opened = [os.open(record / name, os.O_RDWR | os.O_CLOEXEC) for name in names]
+    directory = os.open(record, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    alone = clone_tree(directory, recursive=False)  # the container sees no path of ours behind its streams
+    opened = [os.open(name, os.O_RDWR | os.O_CLOEXEC, dir_fd=alone) for name in names]
+    os.close(alone)
+    os.close(directory)
     return tuple(opened) if spec.stdin_open else (NULL, *opened)
 
 

@@ -119,7 +119,7 @@ def filesystem(device: int, path: str, table: Path = Path("/proc/self/mountinfo"
     Source: proc(5).
     """
     wanted, best, kind = f"{os.major(device)}:{os.minor(device)}", "", ""
-    for line in table.read_text("utf-8", "surrogateescape").splitlines():
+    for line in filter(None, table.read_bytes().decode(errors="surrogateescape").split("\n")):
         fields = line.split(" ")
         point, here = fields[4].rstrip("/"), fields[fields.index("-") + 1]
         if fields[2] == wanted:

@@ -64,9 +64,9 @@ def parse(mountinfo: str, controllers: Callable[[Path], str]) -> Layout:
     """Read a Layout out of ``mountinfo`` (proc(5)); ``controllers(mount)`` is its cgroup.controllers."""
     found: dict[str, Path] = {}
     unified: Path | None = None
-    for line in mountinfo.splitlines():
+    for line in mountinfo.split("\n"):  # other characters that end lines are parts of paths
         left, _, right = line.partition(" - ")
-        fstype, _, options = right.split(" ", 2)
+        fstype, _, options = (*right.split(" ", 2), "", "")[:3]
         if fstype == "cgroup2":
             unified = unified or Path(left.split()[4])
         elif fstype == "cgroup":
@@ -78,7 +78,7 @@ def parse(mountinfo: str, controllers: Callable[[Path], str]) -> Layout:
 
 def find() -> Layout:
     """Look at this machine."""
-    text = Path("/proc/self/mountinfo").read_text()
+    text = Path("/proc/self/mountinfo").read_bytes().decode(errors="surrogateescape")
     return parse(text, lambda root: (root / "cgroup.controllers").read_text())
 
 

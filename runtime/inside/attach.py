@@ -130,8 +130,8 @@ def propagates(source: int) -> str:
     """
     with open(f"/proc/self/fdinfo/{source}", encoding="ascii") as info:
         number = next(line.split()[1] for line in info if line.startswith("mnt_id:"))
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
-        fields = next(line.split() for line in table if line.split(" ", 1)[0] == number)
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n") as table:
+        fields = next(line.split(" ") for line in table if line.split(" ", 1)[0] == number)
     words = fields[6 : fields.index("-")]
     shared = any(word.startswith("shared:") for word in words)
     return "shared" if shared else "slave" if any(word.startswith("master:") for word in words) else "private"

@@ -45,6 +45,8 @@ class Peer:
 
 
 PROGRAMS = (
+    Program("aarch64-linux-gnu-as", "binutils-aarch64-linux-gnu"),
+    Program("as", "binutils"),
     Program("busybox", "busybox-static"),
     Program("dig", "bind9-dnsutils"),
     Program("docker-registry", "docker-registry"),
@@ -54,6 +56,7 @@ PROGRAMS = (
     Program("nft", "nftables"),
     Program("openssl", "openssl"),
     Program("python3", "python3-venv"),
+    Program("qemu-aarch64-static", "qemu-user-static"),
     Program("skopeo", "skopeo"),
     Program("ssh-add", "openssh-client"),
     Program("ssh-agent", "openssh-client"),

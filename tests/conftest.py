@@ -99,7 +99,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Bodies of root tests go into namespaces of their own; end-to-end tests look after themselves."""
-    if pyfuncitem.get_closest_marker("root") is None or "e2e" in pyfuncitem.path.parts:
+    if pyfuncitem.get_closest_marker("root") is None or {"e2e", "security"} & {*pyfuncitem.path.parts}:
         return None
     names = pyfuncitem._fixtureinfo.argnames
     arguments = {name: pyfuncitem.funcargs[name] for name in names}

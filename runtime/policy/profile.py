@@ -31,7 +31,7 @@ _GO_NAMES = {"x86_64": "amd64", "i386": "x86", "i686": "x86", "aarch64": "arm64"
 
 
 class Argument(NamedTuple):
-    """A condition on argument ``position``; MASKED_EQ: argument & value == other."""
+    """A condition on argument ``position``; MASKED_EQ: argument & value == other; LT32, GT32: of an int."""
 
     position: int
     operator: str
@@ -136,9 +136,10 @@ def default(capabilities: Collection[str], machine: str) -> Profile:
 
 def _conditional(capabilities: Collection[str]) -> Iterator[Rule]:
     """Calls allowed for some arguments only. clone3 hides its flags: ENOSYS makes libc fall back to clone."""
-    yield Rule(("socket",), arguments=(Argument(0, "LT", 38),))
-    yield Rule(("socket",), arguments=(Argument(0, "EQ", 39),))
-    yield Rule(("socket",), arguments=(Argument(0, "GT", _VSOCK),))
+    # The family is an int: the kernel does not look at the upper half of the register.
+    yield Rule(("socket",), arguments=(Argument(0, "LT32", 38),))
+    yield Rule(("socket",), arguments=(Argument(0, "MASKED_EQ", 0xFFFFFFFF, 39),))
+    yield Rule(("socket",), arguments=(Argument(0, "GT32", _VSOCK),))
     for value in _PERSONALITIES:
         yield Rule(("personality",), arguments=(Argument(0, "EQ", value),))
     if "SYS_ADMIN" not in capabilities:

@@ -150,6 +150,10 @@ def _test(argument: Argument) -> Code:
         mask, value = value, other
     if operator in ("EQ", "MASKED_EQ"):
         return [*_half(high, mask >> 32, value >> 32), *_half(low, mask & 0xFFFFFFFF, value & 0xFFFFFFFF)]
+    if operator == "LT32":
+        return [(_LOAD, 0, 0, low), (_JGE, FAIL, PASS, value)]
+    if operator == "GT32":
+        return [(_LOAD, 0, 0, low), (_JGT, PASS, FAIL, value)]
     top, bottom = value >> 32, value & 0xFFFFFFFF
     if operator == "NE":
         tail: Code = [(_JEQ, 0, PASS, top), (_LOAD, 0, 0, low), (_JEQ, FAIL, PASS, bottom)]

@@ -242,10 +242,11 @@ class Networks:
     def close(self) -> None:
         """Let go of sockets; what is connected stays connected."""
         self._publishing.close()
-        if self._safety.close():
+        if self._safety.owner:
             with self._leases.locked(), closing(Firewall()) as firewall, closing(Links()) as links:
                 if not self._leases.networks():
                     self._safety.release(firewall, links)
+            self._safety.close()
         if self._opened:
             for opened in self._opened:
                 opened.close()

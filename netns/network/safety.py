@@ -63,7 +63,7 @@ class Safety:
         """
         foreign.leave(firewall, self.tag)
         others = firewall.others_forward() or links.group_has(guard.GROUP, but=last)
-        self._disown()
+        remover = self._owner or firewall  # closing the owner here would wait for the kernel
         told = leases.read(self._record) or {}
         if told and not others:
             switch_forwarding(told["families"], told["advised"], on=False)
@@ -76,21 +76,22 @@ class Safety:
         there = [(name(self.tag), family) for name, family in tables if firewall.has(name(self.tag), family)]
         gone = [nft.delete_table(name, family=family) for name, family in there]
         try:
-            firewall.remove(gone)
+            remover.remove(gone)
         except PermissionError:  # another supervisor's; it takes it away when it ends
             for message in gone:
                 with suppress(PermissionError):
-                    firewall.remove([message])
+                    remover.remove([message])
 
-    def close(self) -> bool:
-        """Let go of the tables; they stay. Tells whether some were ours."""
-        return self._disown()
+    @property
+    def owner(self) -> bool:
+        """Tables may be ours."""
+        return self._owner is not None
 
-    def _disown(self) -> bool:
+    def close(self) -> None:
+        """Let go of the tables; they stay."""
         owner, self._owner = self._owner, None
         if owner:
             owner.close()
-        return owner is not None
 
     def _forward(self, firewall: Firewall, *, ipv6: bool) -> list[str]:
         """Switch on what is off; the rule that keeps it for our bridges comes first."""

@@ -178,8 +178,8 @@ def network_from(data: Mapping[str, Any]) -> Network:
 def lease_from(data: Mapping[str, Any]) -> Lease:
     endpoint = dict(data["endpoint"])
     spec = dict(endpoint.pop("spec"))
-    for name in ("names", "link_local"):
-        spec[name] = tuple(spec[name])
+    for name in ("names", "link_local", "sysctls"):
+        spec[name] = tuple(spec.get(name, ()))
     return Lease(
         endpoint=Endpoint(spec=EndpointSpec(**spec), **endpoint),
         project=data["project"],

@@ -184,6 +184,9 @@ def furnish(netns: Path, plugged: Sequence[tuple[Network, Endpoint]], gateway4: 
             for switch in ("addr_gen_mode", "accept_dad") if endpoint.ipv6 else ():
                 _write(f"ipv6/conf/{endpoint.interface}/{switch}", "0")  # guard knows fe80::... by the MAC
             _write(f"ipv6/conf/{endpoint.interface}/disable_ipv6", "0" if endpoint.ipv6 else "1")
+            for name, _, value in (text.partition("=") for text in endpoint.spec.sysctls):
+                path = name.removeprefix("net.").replace(".", "/")
+                _write(path.replace("IFNAME", endpoint.interface), value)
             messages += [_new_address(index, text) for text in _own_cidrs(network, endpoint)]
             messages.append(Message(_NEWLINK, _link(index=index, up=True), about="set link up"))
             if gateway4 and network.gateway4 == gateway4:

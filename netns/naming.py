@@ -66,10 +66,12 @@ def mac_address(address: str, network: str) -> str:
 
 
 def interface_name(order: int, endpoints: Sequence[EndpointSpec]) -> str:
-    """``eth<n>``: the n-th of those without a name of their own, skipping names that are taken."""
-    fixed = {spec.interface for spec in endpoints}
-    free = (name for n in range(len(endpoints) * 2) if (name := f"eth{n}") not in fixed)
-    names = [spec.interface or next(free) for spec in endpoints]
+    """``<prefix><n>``: the n-th of those without a name of their own, skipping names that are taken."""
+    names: list[str] = [spec.interface for spec in endpoints]
+    for at, spec in enumerate(endpoints):
+        if not names[at]:
+            numbers = (f"{spec.prefix}{n}" for n in range(len(endpoints) * 2))
+            names[at] = next(name for name in numbers if name not in names)
     return names[order]
 
 

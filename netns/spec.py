@@ -65,7 +65,8 @@ class EndpointSpec:
     """One container on one network.
 
     names:     service name, aliases, container name, short id: what DNS answers for on this network.
-    interface: wanted name inside the container, "" means ``eth<n>`` by order of attachment.
+    interface: wanted name inside the container, "" means ``<prefix><n>`` by order of attachment.
+    sysctls:   "net.ipv4.conf.IFNAME.log_martians=1" texts, set for its link inside.
     priority:  higher is attached first; gw_priority: the highest holds the default route.
     """
 
@@ -78,6 +79,8 @@ class EndpointSpec:
     link_local: tuple[str, ...] = ()
     mac: str = ""
     interface: str = ""
+    prefix: str = "eth"
+    sysctls: tuple[str, ...] = ()
     priority: int = 0
     gw_priority: int = 0
     routes: bool = False

@@ -15,7 +15,7 @@ from compose.engine.through import through
 from compose.errors import ComposeError, sentence
 from compose.model.service import Condition
 from compose.plan.steps import Kind, Plan, Step, Wait
-from netns.errors import NetworkFailure
+from netns.errors import NetworkFailure, NetworkInUse
 from runtime.errors import RuntimeFailure
 
 FAILURES = (ComposeError, RuntimeFailure, NetworkFailure, OSError)
@@ -135,6 +135,9 @@ class _Run:
             self.emit(step(kind, item.name, did))
             return True
         except FAILURES as error:
+            if isinstance(error, NetworkInUse) and self.keep_going:  # another project's containers are on it
+                self.emit(step(kind, item.name, "Resource is still in use", error.message))
+                return True
             self._failed(kind, item, error)
             return False
 

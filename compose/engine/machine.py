@@ -31,7 +31,7 @@ from compose.plan.mounts import Ground
 from compose.plan.networks import addresses_on, names_on, network_spec
 from compose.plan.steps import Kind, Plan, Step, Wait
 from compose.plan.translate import Site, translate
-from netns.errors import AddressTaken, PortBusy
+from netns.errors import AddressTaken, NetworkFailure, PortBusy
 from netns.network.build import sweep
 from runtime import volume
 from runtime.container import Runtime
@@ -240,6 +240,9 @@ class ProjectMachine:
                         self.attachments.reserve(launch)
                     except PortBusy as error:
                         busy += [_placed(one, launch, self.project) for one in (error, *error.more)]
+                    except NetworkFailure as error:  # an address or a protocol that this machine lacks
+                        path = f"services.{launch.service}.ports"
+                        busy.append(ComposeError(error.message, hint=error.hint, path=path))
             if busy:
                 raise busy[0] if len(busy) == 1 else ExceptionGroup("several ports are in use", busy)
         except BaseException:

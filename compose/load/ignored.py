@@ -49,7 +49,6 @@ WHY: dict[str, str] = {
     "services.*.gpus": _UP + "GPU requests are not handled",
     "services.*.isolation": _UP + _WINDOWS,
     "services.*.models": _UP + "there is no model runner here",
-    "services.*.networks.*.driver_opts": "an endpoint has no options here",
     "services.*.ports.*.app_protocol": "it tells nothing to the kernel",
     "services.*.pre_start": "hooks before the start are not run",
     "services.*.provider": _UP + "external providers are not run",
@@ -72,7 +71,9 @@ _HARMLESS = {
 }
 _OFF = ("apparmor=unconfined", "apparmor:unconfined", "label=disable", "label:disable")
 _OWN_LOGS = ("json-file", "local", "none")
+_ENDPOINT = ("com.docker.network.endpoint.ifname", "com.docker.network.endpoint.sysctls")
 _BRIDGE = (
+    "com.docker.network.container_iface_prefix",
     "com.docker.network.bridge.enable_icc", "com.docker.network.bridge.enable_ip_masquerade",
     "com.docker.network.bridge.name", "com.docker.network.driver.mtu",
     "ipvlan_mode", "macvlan_mode", "parent",
@@ -85,6 +86,10 @@ SOMETIMES: dict[str, tuple[Callable[[Any], bool], str]] = {
         _UP + "drivers are bridge, macvlan and ipvlan",
     ),
     "networks.*.driver_opts": (lambda given: bool(set(given) - set(_BRIDGE)), "known: " + ", ".join(_BRIDGE)),
+    "services.*.networks.*.driver_opts": (
+        lambda given: bool(set(given) - set(_ENDPOINT)),
+        "known: " + ", ".join(_ENDPOINT),
+    ),
     "secrets.*.external": (bool, _UP + "give it by file or environment"),
     "services.*.build.platforms": (lambda names: len(names) > 1, "one image is built, for this machine"),
     "services.*.devices.*.source": (lambda path: not str(path).startswith("/"), _UP + "it is not a path"),

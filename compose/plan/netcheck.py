@@ -54,6 +54,8 @@ def _network(project: Project, network: Network) -> Iterator[ComposeError]:
     except ComposeError as error:
         yield error
     options = network.driver_opts
+    if prefix := options.get("com.docker.network.container_iface_prefix", ""):
+        yield from _link_name(f"{prefix}9", f"{at}.driver_opts.com.docker.network.container_iface_prefix")
     if bridge := options.get("com.docker.network.bridge.name", ""):
         yield from _link_name(bridge, f"{at}.driver_opts.com.docker.network.bridge.name")
     if not network.enable_ipv4 and not network.enable_ipv6:

@@ -8,6 +8,7 @@ Source: Compose Specification; docker run, section "override image defaults".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -29,6 +30,9 @@ from runtime.spec import ContainerSpec, Device, ExecSpec, Mount
 from schemas.frozen import dataclass, field, replace
 
 DEFAULT_GRACE = 10.0
+ENDPOINT = "com.docker.network.endpoint"
+PREFIX = "com.docker.network.container_iface_prefix"
+_LINK_SYSCTL = re.compile(r"net\.(ipv4|ipv6)\.(conf|neigh)\.IFNAME\.[a-z0-9_]+=-?[0-9]+")
 FORWARDING = ("net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding", "net.ipv6.conf.all.forwarding")
 
 
@@ -193,7 +197,11 @@ def endpoints(
 ) -> tuple[EndpointSpec, ...]:
     """One endpoint per network of the service, highest priority first."""
     found = [
-        replace(_endpoint(project.networks[key].name, attachment, service, id, name), routes=routes)
+        replace(
+            _endpoint(project.networks[key].name, attachment, service, id, name),
+            routes=routes,
+            prefix=project.networks[key].driver_opts.get(PREFIX, "eth"),
+        )
         for key, attachment in service.networks.items()
         if key in project.networks
     ]
@@ -208,6 +216,7 @@ def _endpoint(
     name: str,
 ) -> EndpointSpec:
     own = (service.hostname,) if service.hostname else ()
+    options = attachment.driver_opts
     names = dict.fromkeys((service.name, name, id[:12], *own, *attachment.aliases))
     return EndpointSpec(
         network=network,
@@ -218,10 +227,24 @@ def _endpoint(
         ipv6=attachment.ipv6_address,
         link_local=attachment.link_local_ips,
         mac=hardware_address(attachment.mac_address or service.mac_address),
-        interface=attachment.interface_name,
+        interface=attachment.interface_name or options.get(f"{ENDPOINT}.ifname", ""),
+        sysctls=_link_sysctls(service, options.get(f"{ENDPOINT}.sysctls", "")),
         priority=attachment.priority,
         gw_priority=attachment.gw_priority,
     )
+
+
+def _link_sysctls(service: Service, text: str) -> tuple[str, ...]:
+    """Kernel parameters of one link. Raises ComposeError for what is none of a link."""
+    found = tuple(one.strip() for one in text.split(",") if one.strip())
+    for one in found:
+        if not _LINK_SYSCTL.fullmatch(one):
+            raise ComposeError(
+                f"service '{service.name}': '{one}' is not a kernel parameter of a link",
+                hint="write net.ipv4.conf.IFNAME.<name>=<value>, or ipv6, or neigh",
+                path=f"services.{service.name}.networks",
+            )
+    return found
 
 
 def _links(service: Service) -> dict[str, str]:

@@ -13,6 +13,7 @@ from compose.engine.execute import execute
 from compose.errors import ComposeError
 from compose.model.service import Condition
 from compose.plan.steps import Kind, Plan, Step, Wait
+from netns.errors import NetworkInUse
 
 
 class Notebook:
@@ -74,7 +75,7 @@ def play(machine: Notebook, *steps: Step, **more: Any) -> tuple[list[str], BaseE
     error: BaseException | None = None
     try:
         asyncio.run(execute(Plan(steps=steps), machine, told.append, **more))
-    except (ComposeError, ExceptionGroup) as caught:
+    except (ComposeError, NetworkInUse, ExceptionGroup) as caught:
         error = caught
     return [f"{e['name']} {e['status']}" for e in told if e["event"] == "step"], error
 
@@ -173,3 +174,18 @@ def test_who_lives_in_namespaces_of_another_is_prepared_after_it_and_not_at_all_
     error = play(machine, *steps)[1]
     assert str(error) == "prepare vpn failed"
     assert "prepare app" not in machine.lines
+
+
+class Shared(Notebook):
+    """Containers of another project are on every network."""
+
+    async def remove_network(self, name: str) -> None:
+        raise NetworkInUse(f"network '{name}' still has 1 endpoints")
+
+
+def test_a_network_that_another_project_uses_outlives_down_and_is_no_failure() -> None:
+    told, error = play(Shared(), step(Kind.REMOVE_NETWORK, "shop_default"), keep_going=True)
+    assert error is None
+    assert told[-1] == "shop_default Resource is still in use"
+    told, error = play(Shared(), step(Kind.REMOVE_NETWORK, "shop_default"))
+    assert isinstance(error, NetworkInUse)

@@ -220,3 +220,22 @@ def test_a_bad_signal_is_an_error() -> None:
 def test_a_launch_survives_json() -> None:
     made = launch(volumes=(VolumeMount(type="volume", source="data", target="/d"),), ports=(Port(target=1),))
     assert from_json(Launch, to_json(made)) == made
+
+
+@pytest.mark.parametrize(
+    "text", ["net./etc/passwd=1", "kernel.x=1", "net.ipv4.conf.eth0.x=1", "net.ipv4.conf.IFNAME.x=/"]
+)
+def test_only_parameters_of_the_link_itself_are_set(text: str) -> None:
+    options = {"com.docker.network.endpoint.sysctls": text}
+    with pytest.raises(ComposeError, match="is not a kernel parameter of a link"):
+        launch(networks={"default": NetworkAttachment(driver_opts=options)})
+
+
+def test_options_of_an_attachment_name_its_link_and_set_its_parameters() -> None:
+    sysctls = ("net.ipv4.conf.IFNAME.log_martians=1", "net.ipv6.conf.IFNAME.accept_ra=0")
+    options = {
+        "com.docker.network.endpoint.ifname": "lan",
+        "com.docker.network.endpoint.sysctls": ", ".join(sysctls),
+    }
+    (end,) = launch(networks={"default": NetworkAttachment(driver_opts=options)}).endpoints
+    assert (end.interface, end.sysctls) == ("lan", sysctls)

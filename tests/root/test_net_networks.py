@@ -401,3 +401,19 @@ def test_the_way_out_by_ipv4_is_a_network_that_has_it(machine: Machine) -> None:
         assert oracle(gateways) == [chosen.gateway4]
     with serving(box, 80):
         assert ask(machine.outside.socket(), HOST4, 8080) == "192.0.2.1"
+
+
+@in_a_machine
+def test_names_and_kernel_parameters_of_links_are_as_the_options_say(machine: Machine) -> None:
+    machine.networks.create(NetworkSpec(name="a"))
+    machine.networks.create(NetworkSpec(name="b"))
+    box = machine.box()
+    martians = "net.ipv4.conf.IFNAME.log_martians=1"
+    specs = [
+        EndpointSpec(network="a", container=box.id, prefix="lan", sysctls=(martians,)),
+        EndpointSpec(network="b", container=box.id),
+    ]
+    connection = machine.networks.connect(box.netns, specs, ())
+    assert [end.interface for end in connection.endpoints] == ["lan0", "eth0"]
+    assert box.run("cat", "/proc/sys/net/ipv4/conf/lan0/log_martians") == "1\n"
+    machine.networks.adopt(box.id)

@@ -73,7 +73,7 @@ _OFF = ("apparmor=unconfined", "apparmor:unconfined", "label=disable", "label:di
 _OWN_LOGS = ("json-file", "local", "none")
 _ENDPOINT = ("com.docker.network.endpoint.ifname", "com.docker.network.endpoint.sysctls")
 _BRIDGE = (
-    "com.docker.network.container_iface_prefix",
+    "com.docker.network.bridge.host_binding_ipv4", "com.docker.network.container_iface_prefix",
     "com.docker.network.bridge.enable_icc", "com.docker.network.bridge.enable_ip_masquerade",
     "com.docker.network.bridge.name", "com.docker.network.driver.mtu",
     "ipvlan_mode", "macvlan_mode", "parent",

@@ -18,7 +18,7 @@ from compose.errors import ComposeError, Several
 from compose.model.project import Project
 from compose.model.service import NetworkAttachment, Service
 from compose.plan import confine, networking, ranges, resources
-from compose.plan.values import signal_number
+from compose.plan.values import link_sysctls, signal_number
 from runtime.policy.sysctls import own_sysctl
 from schemas.frozen import dataclass
 
@@ -38,6 +38,7 @@ _WORDS: Mapping[str, tuple[tuple[str, ...], bool]] = {
     "uts": (("host",), False),
 }
 _OF_ONE_LINE = ("cgroup_parent", "dns", "dns_opt", "dns_search", "extra_hosts", "group_add", "user")
+_LINK_SYSCTLS = "com.docker.network.endpoint.sysctls"
 _WHY = {
     "isolation": "it is for Windows containers",
     "runtime": "pycompose runs containers itself and knows no other runtime",
@@ -168,9 +169,12 @@ def _unenforced(service: Service) -> Iterator[Fault]:
         message = "reserves devices, which cannot be applied: there is no driver that could hand them in"
         yield path, message, "name the device nodes under 'devices'"
     for key, attachment in service.networks.items():
-        if any("sysctls" in option for option in attachment.driver_opts):
-            message = f"sets sysctls of its interface in network '{key}', which cannot be applied"
-            yield ("networks", key, "driver_opts"), message, "use 'sysctls' of the service"
+        try:
+            link_sysctls(attachment.driver_opts.get(_LINK_SYSCTLS, ""))
+        except ValueError as error:
+            message = f"sets {error} in network '{key}', which is not a kernel parameter of a link"
+            hint = "write net.ipv4.conf.IFNAME.<name>=<number>, or ipv6, or neigh"
+            yield ("networks", key, "driver_opts", _LINK_SYSCTLS), message, hint
 
 
 def _names_and_texts(service: Service) -> Iterator[Fault]:

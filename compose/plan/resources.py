@@ -14,7 +14,8 @@ from compose.errors import ComposeError
 from compose.model.project import Network, Project
 
 # options of a bridge that keep others out
-_SHELTERS = ("com.docker.network.bridge.host_binding_", "com.docker.network.bridge.gateway_mode_")
+_SHELTERS = ("com.docker.network.bridge.host_binding_ipv6", "com.docker.network.bridge.gateway_mode_")
+_BINDING = "com.docker.network.bridge.host_binding_ipv4"
 _MTU = "com.docker.network.driver.mtu"
 
 
@@ -44,6 +45,9 @@ def _options(key: str, network: Network) -> Iterator[ComposeError]:
                 hint="give each published port its address, or use 'internal: true'",
                 path=path,
             )
+        if option == _BINDING and not re.fullmatch(r"\d{1,3}(\.\d{1,3}){3}", value):
+            text = f"network '{key}' binds ports to '{value[:40]}', which is no IPv4 address"
+            yield ComposeError(text, hint="such as 127.0.0.1", path=path)
         # IPv4 needs 68 bytes, IPv6 1280; a bridge takes 65535 at most (RFC 791, RFC 8200)
         least = 1280 if network.enable_ipv6 else 68
         number = int(value) if value.isascii() and value.isdigit() and len(value) < 7 else -1

@@ -8,7 +8,6 @@ Source: Compose Specification; docker run, section "override image defaults".
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -23,16 +22,16 @@ from compose.plan.launch import ImageFacts, Launch
 from compose.plan.mounts import Ground, mounted
 from compose.plan.networks import Owner
 from compose.plan.reconcile import container_name
-from compose.plan.values import hardware_address, signal_number
+from compose.plan.values import hardware_address, link_sysctls, signal_number
 from netns.spec import EndpointSpec, PortSpec
 from runtime.policy.health import HealthSpec
 from runtime.spec import ContainerSpec, Device, ExecSpec, Mount
 from schemas.frozen import dataclass, field, replace
 
 DEFAULT_GRACE = 10.0
+BINDING = "com.docker.network.bridge.host_binding_ipv4"
 ENDPOINT = "com.docker.network.endpoint"
 PREFIX = "com.docker.network.container_iface_prefix"
-_LINK_SYSCTL = re.compile(r"net\.(ipv4|ipv6)\.(conf|neigh)\.IFNAME\.[a-z0-9_]+=-?[0-9]+")
 FORWARDING = ("net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding", "net.ipv6.conf.all.forwarding")
 
 
@@ -113,7 +112,7 @@ def translate(project: Project, service: Service, number: int, image: ImageFacts
         endpoints=endpoints(project, service, site.id, name, routes=_routes(spec))
         if spaces.network == "private"
         else (),
-        ports=_ports(service) if spaces.network == "private" else (),
+        ports=_ports(project, service) if spaces.network == "private" else (),
         health=health(service, image),
         restart=confine.restart_policy(service),
         volumes=tuple(mounts.volumes),
@@ -228,23 +227,10 @@ def _endpoint(
         link_local=attachment.link_local_ips,
         mac=hardware_address(attachment.mac_address or service.mac_address),
         interface=attachment.interface_name or options.get(f"{ENDPOINT}.ifname", ""),
-        sysctls=_link_sysctls(service, options.get(f"{ENDPOINT}.sysctls", "")),
+        sysctls=link_sysctls(options.get(f"{ENDPOINT}.sysctls", "")),
         priority=attachment.priority,
         gw_priority=attachment.gw_priority,
     )
-
-
-def _link_sysctls(service: Service, text: str) -> tuple[str, ...]:
-    """Kernel parameters of one link. Raises ComposeError for what is none of a link."""
-    found = tuple(one.strip() for one in text.split(",") if one.strip())
-    for one in found:
-        if not _LINK_SYSCTL.fullmatch(one):
-            raise ComposeError(
-                f"service '{service.name}': '{one}' is not a kernel parameter of a link",
-                hint="write net.ipv4.conf.IFNAME.<name>=<value>, or ipv6, or neigh",
-                path=f"services.{service.name}.networks",
-            )
-    return found
 
 
 def _links(service: Service) -> dict[str, str]:
@@ -253,8 +239,12 @@ def _links(service: Service) -> dict[str, str]:
     return {alias.lower(): target.lower() for target, _, alias in pairs if alias and alias != target}
 
 
-def _ports(service: Service) -> tuple[PortSpec, ...]:
-    return tuple(_port(port, carried=service.ports_obey_firewall) for port in service.ports)
+def _ports(project: Project, service: Service) -> tuple[PortSpec, ...]:
+    """Ports that give no address have the one that the first of the service's networks gives, if any."""
+    networks = (project.networks[key] for key in service.networks if key in project.networks)
+    bound = next(filter(None, (network.driver_opts.get(BINDING, "") for network in networks)), "")
+    ports = (port if port.host_ip else replace(port, host_ip=bound) for port in service.ports)
+    return tuple(_port(port, carried=service.ports_obey_firewall) for port in ports)
 
 
 def _port(port: Port, *, carried: bool = False) -> PortSpec:

@@ -14,6 +14,8 @@ from compose.errors import ComposeError
 _SEPARATED = re.compile(r"[0-9a-f]{2}(?:([:-])[0-9a-f]{2})(?:\1[0-9a-f]{2}){4}\Z")
 _DOTTED = re.compile(r"[0-9a-f]{4}(?:\.[0-9a-f]{4}){2}\Z")
 
+_LINK_SYSCTL = re.compile(r"net\.(ipv4|ipv6)\.(conf|neigh)\.IFNAME\.[a-z0-9_]+=-?[0-9]+")
+
 
 def signal_number(text: str) -> int:
     """ "SIGTERM", "TERM", "15" or "SIGRTMIN+3" as a number. Raises ComposeError for anything else."""
@@ -40,3 +42,15 @@ def hardware_address(text: str) -> str:
     if digits and not int(digits, 16):
         raise ValueError(f"'{text}' is no address of an interface")
     return ":".join(digits[i : i + 2] for i in range(0, len(digits), 2))
+
+
+def link_sysctls(text: str) -> tuple[str, ...]:
+    """Kernel parameters of one link, ``net.ipv4.conf.IFNAME.<name>=<number>`` with commas between.
+
+    Raises ValueError with the one that is none.
+    """
+    found = tuple(one.strip() for one in text.split(",") if one.strip())
+    for one in found:
+        if not _LINK_SYSCTL.fullmatch(one):
+            raise ValueError(f"'{one}'")
+    return found

@@ -161,10 +161,10 @@ def test_the_names_of_volumes_and_networks_lead_nowhere(tmp_path: Path, name: st
 
 
 def test_options_of_a_network_that_keep_others_out_are_refused(tmp_path: Path) -> None:
-    options = "driver_opts: {com.docker.network.bridge.host_binding_ipv4: 127.0.0.1}"
+    options = "driver_opts: {com.docker.network.bridge.gateway_mode_ipv4: isolated}"
     found = refused(tmp_path, "networks: [n]", f"networks: {{n: {{{options}}}}}\n")
     assert [path for path, _ in found] == [
-        "networks.n.driver_opts.com.docker.network.bridge.host_binding_ipv4"
+        "networks.n.driver_opts.com.docker.network.bridge.gateway_mode_ipv4"
     ]
 
 
@@ -190,3 +190,13 @@ def test_other_services_are_not_asked(tmp_path: Path) -> None:
 def test_a_name_by_flag_is_a_name(name: str) -> None:
     with pytest.raises(ComposeError, match="container name"):
         check_name(name)
+
+
+@pytest.mark.parametrize(
+    "text", ["net./etc/passwd=1", "kernel.x=1", "net.ipv4.conf.eth0.x=1", "net.ipv4.conf.IFNAME.x=a"]
+)
+def test_an_attachment_sets_parameters_of_its_own_link_only(tmp_path: Path, text: str) -> None:
+    option = "com.docker.network.endpoint.sysctls"
+    words = f"networks: {{n: {{driver_opts: {{{option}: '{text}'}}}}}}"
+    found = refused(tmp_path, words, "networks: {n: }\n")
+    assert [path for path, _ in found] == [f"services.a.networks.n.driver_opts.{option}"]

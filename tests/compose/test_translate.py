@@ -23,7 +23,7 @@ from compose.model.service import (
 )
 from compose.plan.launch import ImageFacts, Launch
 from compose.plan.mounts import Ground
-from compose.plan.translate import Site, translate
+from compose.plan.translate import BINDING, Site, _ports, translate
 from compose.plan.values import signal_number
 from runtime.spec import from_json, to_json
 
@@ -222,15 +222,6 @@ def test_a_launch_survives_json() -> None:
     assert from_json(Launch, to_json(made)) == made
 
 
-@pytest.mark.parametrize(
-    "text", ["net./etc/passwd=1", "kernel.x=1", "net.ipv4.conf.eth0.x=1", "net.ipv4.conf.IFNAME.x=/"]
-)
-def test_only_parameters_of_the_link_itself_are_set(text: str) -> None:
-    options = {"com.docker.network.endpoint.sysctls": text}
-    with pytest.raises(ComposeError, match="is not a kernel parameter of a link"):
-        launch(networks={"default": NetworkAttachment(driver_opts=options)})
-
-
 def test_options_of_an_attachment_name_its_link_and_set_its_parameters() -> None:
     sysctls = ("net.ipv4.conf.IFNAME.log_martians=1", "net.ipv6.conf.IFNAME.accept_ra=0")
     options = {
@@ -239,3 +230,11 @@ def test_options_of_an_attachment_name_its_link_and_set_its_parameters() -> None
     }
     (end,) = launch(networks={"default": NetworkAttachment(driver_opts=options)}).endpoints
     assert (end.interface, end.sysctls) == ("lan", sysctls)
+
+
+def test_a_network_binds_ports_that_give_no_address() -> None:
+    back = Network(key="back", name="shop_back", driver_opts={BINDING: "127.0.0.1"})
+    ports = (Port(target=80, published="80"), Port(target=81, published="81", host_ip="192.0.2.1"))
+    service = Service(name="web", image="x", ports=ports, networks={"back": NetworkAttachment()})
+    shop = Project(name="shop", working_dir="/w", services={"web": service}, networks={"back": back})
+    assert [port.host_ip for port in _ports(shop, service)] == ["127.0.0.1", "192.0.2.1"]

@@ -33,7 +33,7 @@ def run(
 
     if index and not services:
         raise UsageError("--index needs a service", hint="pycompose logs --index 1 SERVICE")
-    count, begin, end = _count(tail), _moment("--since", since), _moment("--until", until)
+    count, begin, end = _count(tail), moment_of("--since", since), moment_of("--until", until)
     identity = scope.identity()
     found = _found(scope, identity, services, index)
     if index and not found:
@@ -65,7 +65,8 @@ def _count(text: str) -> int | None:
     return int(text)
 
 
-def _moment(flag: str, text: str) -> str:
+def moment_of(flag: str, text: str) -> str:
+    """The value of a flag as logs and events write times. Raises UsageError."""
     from compose.engine.logs import moment
 
     try:

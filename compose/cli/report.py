@@ -54,6 +54,11 @@ def put(text: str) -> None:
     write(sys.stdout, laid_out(text), flush=False)
 
 
+def clear() -> None:
+    """Empty the terminal on standard output (ECMA-48, ED and CUP)."""
+    write(sys.stdout, "\033[2J\033[H")
+
+
 def raw(text: str) -> None:
     """A document for other programs: as it is, unless a terminal shows it."""
     write(sys.stdout, laid_out(text) if sys.stdout.isatty() else text, flush=False)

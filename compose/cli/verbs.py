@@ -19,6 +19,7 @@ VERBS = (
     "df",
     "dns",
     "down",
+    "events",
     "exec",
     "explain",
     "export",
@@ -46,11 +47,13 @@ VERBS = (
     "scale",
     "schema",
     "start",
+    "stats",
     "stop",
     "top",
     "unpause",
     "up",
     "version",
+    "volumes",
     "wait",
 )
 ALIASES = {"convert": "config"}

@@ -54,8 +54,8 @@ def inotify_add_watch(descriptor: int, path: Path, mask: Mask) -> int:
     return number
 
 
-class _File:
-    """One log file being read: what was read stays read when it is rotated or made anew."""
+class Tail:
+    """One file that grows: what was read stays read when it is rotated or made anew."""
 
     def __init__(self, path: Path, name: str, *, at_end: bool) -> None:
         self.path = path
@@ -83,12 +83,17 @@ class _File:
         return (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino) or there.st_size < self.file.tell()
 
     def new(self) -> Iterator[Line]:
+        """Lines written since the last call."""
+        for block in self.blocks():
+            yield from self.joiner.feed(block)
+
+    def blocks(self) -> Iterator[bytes]:
         """Everything written since the last call."""
         while self.file is not None or self._open():
             assert self.file is not None
             moved = self._moved()  # asked before the last read, so that nothing written before it is missed
             while block := self.file.read(BLOCK):
-                yield from self.joiner.feed(block)
+                yield block
             if not moved:
                 return
             self.close()
@@ -110,7 +115,7 @@ class Follower:
     def __init__(self, logs: Path, *, wanted: Callable[[str], bool], at_end: bool = True) -> None:
         self.logs = logs
         self.wanted = wanted
-        self._files: dict[str, _File] = {}
+        self._files: dict[str, Tail] = {}
         logs.mkdir(parents=True, exist_ok=True)
         self._inotify = inotify_init()
         self._own = inotify_add_watch(
@@ -122,17 +127,18 @@ class Follower:
         for entry in os.scandir(self.logs):
             name, suffix = os.path.splitext(entry.name)  # noqa: PTH122  a name, not a path
             if suffix == ".log" and name not in self._files and self.wanted(name):
-                self._files[name] = _File(self.logs / entry.name, name, at_end=at_end)
+                self._files[name] = Tail(self.logs / entry.name, name, at_end=at_end)
 
-    def watch(self, directory: Path) -> bool:
+    def watch(self, directory: Path, *, written: bool = False) -> bool:
         """Wake up as well when a file or directory appears in ``directory`` or goes; again is harmless.
+
+        written: also when a file in it grows.
 
         Gives False when there is no such directory.
         """
         try:
-            inotify_add_watch(
-                self._inotify, directory, Mask.MOVED_TO | Mask.CREATE | Mask.DELETE | Mask.ONLYDIR
-            )
+            mask = Mask.MOVED_TO | Mask.CREATE | Mask.DELETE | Mask.ONLYDIR
+            inotify_add_watch(self._inotify, directory, mask | Mask.MODIFY if written else mask)
         except FileNotFoundError:
             return False
         return True

@@ -19,6 +19,7 @@ from typing import Any
 
 from compose.engine import ground
 from compose.engine.attach import Attachments
+from compose.engine.chronicle import Note
 from compose.engine.events import Emit, warning
 from compose.engine.execute import FAILURES
 from compose.engine.through import through
@@ -50,6 +51,7 @@ class Workshop:
     volumes: Path
     owner: Callable[[Launch], Keeper | None]
     changed: Callable[[], Awaitable[None]]
+    note: Note
 
 
 class Keeper:
@@ -144,6 +146,7 @@ class Keeper:
         self.prepared, self.running = False, True
         self.started_at = time.time()
         self._save()
+        self.shop.note("start", self.launch)
         self._watch_health()
 
     async def discard(self) -> None:
@@ -190,6 +193,7 @@ class Keeper:
         except TimeoutError:
             await self._signal(signal.SIGKILL)
             await self._ended()
+        self.shop.note("stop", self.launch)
 
     async def kill(self, signum: int) -> None:
         """Send a signal; an end by it counts as wanted, whatever the restart policy says."""
@@ -204,6 +208,7 @@ class Keeper:
 
     async def _signal(self, signum: int) -> None:
         if self.running:
+            self.shop.note("kill", self.launch, signal=int(signum))
             with contextlib.suppress(RuntimeFailure):  # it has just ended; its exit record is on the way
                 await self.shop.runtime.signal(self.id, signum)
 
@@ -220,6 +225,7 @@ class Keeper:
         self.shop.attachments.unplug(self.launch, for_good=True)
         ground.remove_files(self.launch)
         await self.shop.runtime.remove(self.id)
+        self.shop.note("destroy", self.launch)
         if with_anonymous:
             ground.remove_anonymous(self.launch, self.shop.volumes)
 
@@ -239,6 +245,9 @@ class Keeper:
         if self._sent and record.code == 128 + self._sent:
             self.stopped = True
         ran_for = time.time() - self.started_at
+        if record.oom:
+            self.shop.note("oom", self.launch)
+        self.shop.note("die", self.launch, exitCode=record.code, execDuration=int(ran_for))
         if ran_for >= 10:
             self._attempts = 0
         delay = restart.decide(self.launch.restart, record, self._attempts, ran_for, self.stopped)
@@ -346,6 +355,7 @@ class Keeper:
             if state.status != self.health and self.running:
                 self.health = state.status
                 self._save()
+                self.shop.note(f"health_status: {state.status}", self.launch)
                 self.shop.emit(
                     {
                         "event": "health",

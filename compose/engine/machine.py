@@ -15,9 +15,11 @@ from typing import Any
 
 from compose.engine import ground
 from compose.engine.attach import Attachments
+from compose.engine.chronicle import Chronicle
 from compose.engine.events import Emit, Event, step
 from compose.engine.keeper import Keeper, Workshop, new_id, not_healthy
 from compose.engine.observe import facts, read_json
+from compose.engine.portplace import placed
 from compose.engine.sharing import find_owner, owner_id
 from compose.engine.through import through
 from compose.errors import ComposeError
@@ -70,6 +72,7 @@ class ProjectMachine:
             volumes=places.volumes,
             owner=lambda launch: self.keepers.get(owner_id(launch)),
             changed=self.changed,
+            note=Chronicle(self.run).note,
         )
 
     def record(self, id: str) -> Path:
@@ -239,7 +242,7 @@ class ProjectMachine:
                     try:
                         self.attachments.reserve(launch)
                     except PortBusy as error:
-                        busy += [_placed(one, launch, self.project) for one in (error, *error.more)]
+                        busy += [placed(one, launch, self.project) for one in (error, *error.more)]
                     except NetworkFailure as error:  # an address or a protocol that this machine lacks
                         path = f"services.{launch.service}.ports"
                         busy.append(ComposeError(error.message, hint=error.hint, path=path))
@@ -304,6 +307,7 @@ class ProjectMachine:
             delete(self.run / "containers" / launch.spec.id)
             raise
         keeper = self.keepers[launch.spec.id] = Keeper(launch, self.shop)
+        self.shop.note("create", launch)
         return keeper
 
     def _write_record(self, launch: Launch) -> None:
@@ -433,22 +437,6 @@ class ProjectMachine:
             for item in keeper.launch.volumes
         }
         ground.release({item.name for item in launch.volumes} - held, self.places, self.name)
-
-
-def _placed(error: PortBusy, launch: Launch, project: Project) -> Exception:
-    """The error with the place of its port in the file, if it has one."""
-    path = _port_path(launch, project, error.published)
-    return ComposeError(error.message, hint=error.hint, path=path) if path else error
-
-
-def _port_path(launch: Launch, project: Project, published: int) -> str:
-    """The attribute that asks for a port of the host, or ""."""
-    service = project.services.get(launch.service)
-    for index, port in enumerate(service.ports if service else ()):
-        first, _, last = port.published.partition("-")
-        if first.isdigit() and int(first) <= published <= int(last or first):
-            return f"services.{launch.service}.ports[{index}].published"
-    return ""
 
 
 def _code(record: ExitRecord | None) -> str:

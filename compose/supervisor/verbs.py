@@ -34,7 +34,7 @@ from compose.plan.launch import ImageFacts
 from compose.plan.networks import left_out, with_modes
 from compose.plan.observed import ALIVE, Container, Observed
 from compose.plan.reconcile import UpOptions, reconcile
-from compose.plan.steps import Plan
+from compose.plan.steps import Kind, Plan
 from compose.plan.values import signal_number
 from compose.supervisor import faulty
 from runtime.spec import from_json
@@ -224,6 +224,9 @@ async def restart(call: Call) -> dict[str, Any]:
         plan = teardown.restart(project, order, containers, call.arguments.get("timeout"))
         with returning.announced(call.machine.run, plan):
             await execute(plan, call.machine, call.emit)
+        for item in plan.steps:
+            if item.kind is Kind.START:
+                call.machine.shop.note("restart", call.machine.named(item.id).launch)
         return {"changed": len(plan.steps)}
 
 
@@ -269,12 +272,14 @@ async def unpause(call: Call) -> dict[str, Any]:
 
 
 async def _freeze(call: Call, status: str, word: str, *, frozen: bool) -> dict[str, Any]:
+    verb = "pause" if frozen else "unpause"
     async with call.alone():
         chosen = [c for c in _chosen(call) if c.status in ("running", "paused")]
         for container in chosen:
             if container.status == status:
                 await call.machine.runtime.freeze(container.id, frozen=frozen)
                 call.emit(step("container", container.name, word))
+                call.machine.shop.note(verb, call.machine.keepers[container.id].launch)
         state = "is already paused" if frozen else "is not paused"
         others = [ComposeError(f"container {c.name} {state}") for c in chosen if c.status != status]
         if others:

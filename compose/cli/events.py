@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -68,7 +69,7 @@ def between(run: Path, begin: str, end: str) -> Iterator[dict[str, Any]]:
 
     run.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     tail = Tail(run / FILE, FILE, at_end=False)
-    with Follower(run.parent, wanted=lambda name: False) as follower:
+    with closing(tail), Follower(run.parent, wanted=lambda name: False) as follower:
         while True:
             follower.watch(run, written=True)
             for event in _events(b"".join(tail.blocks())):

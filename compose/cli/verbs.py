@@ -15,6 +15,7 @@ VERBS = (
     "builder",
     "commit",
     "config",
+    "cp",
     "create",
     "df",
     "dns",

@@ -162,7 +162,7 @@ def _parts(directory: Path, *, content: bool = True, living: bool = False) -> It
     try:
         for path, above, name, info in walk(root, living=living):
             try:
-                yield from _member(path, above, name, info, links, content=content, living=living)
+                yield from member(path, above, name, info, links, content=content, living=living)
             except OSError as error:
                 if not living or error.errno not in GONE:
                     raise
@@ -171,7 +171,7 @@ def _parts(directory: Path, *, content: bool = True, living: bool = False) -> It
     yield bytes(2 * tar.BLOCK)
 
 
-def _member(
+def member(
     path: bytes,
     above: int,
     name: bytes,

@@ -173,6 +173,14 @@ class Runtime:
         if link is not None:
             send(link.channel, {"do": "master"}, [master])
 
+    def terminal(self, id: str) -> int:
+        """The master of the terminal of a container with stdio "log"; stays ours. Raises RuntimeFailure."""
+        link = self._links.by_id.get(id)
+        masters = [fd for fd in (*link.kept, *link.handed) if os.isatty(fd)] if link is not None else []
+        if not masters:
+            raise RuntimeFailure(f"container {id[:12]} has no terminal", exit_code=1)
+        return masters[0]
+
     async def signal(self, id: str, signum: int) -> None:
         """Send ``signum`` to pid 1. Raises RuntimeFailure when the container does not run."""
         link = self._links.by_id.get(id)

@@ -1,325 +1,201 @@
-"""Stay with running containers: print what they write, tell how they end, pass Ctrl-C on.
+"""``pycompose attach``: the caller's streams joined with those of a service's main process.
 
-Comes in:  what to follow, and for ``up`` the request that is under way.
-Goes out:  an exit code.
-Not here:  finding new lines (``engine.follow``), printing them (``printer``), stopping (the supervisor).
-
-Everything is read from disk and woken by inotify, so it goes on when the supervisor dies and another
-takes over.
+Output is read from the container's log, from now on; input goes to its terminal or its standard input.
 """
 
+import os
+import select
+import signal
+import socket
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+import termios
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from compose.cli import interrupt, report
-from compose.cli.containers import Container
-from compose.cli.endings import RECORD_SECONDS, Watch
-from compose.cli.printer import Printer
-from compose.cli.progress import Display, Quiet, Unless, display, show
-from compose.cli.remote import Courier, Event, perform
-from compose.cli.scope import Identity, Scope
-from compose.engine.follow import Follower
-from compose.engine.logs import Line
+from compose.cli import report
+from compose.cli.options import Index, OneService, Option
+from compose.cli.scope import Scope, unknown_service
+from compose.errors import UsageError
 
 if TYPE_CHECKING:
-    from compose.load.project import Loaded
-    from compose.model.project import Project
+    from compose.cli.containers import Container
+    from compose.engine.follow import Follower, Tail
 
-INTERRUPTED = 130
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What an attached ``up`` was asked for.
-
-    services: whose output is shown. awaited: it ends when these have ended. stopped: what Ctrl-C and an
-    abort stop. abort: "", "any" exit or "failure" of one that is awaited ends all of them.
-    code_from: the service whose exit code is returned, or "".
-    """
-
-    services: Sequence[str] = ()
-    awaited: frozenset[str] = frozenset()
-    stopped: frozenset[str] = frozenset()
-    replicas: Mapping[str, int] = field(default_factory=dict)
-    prefix: bool = True
-    colour: bool = True
-    times: bool = False
-    timeout: int | None = None
-    abort: str = ""
-    code_from: str = ""
+CHUNK = 1 << 16
+_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
-def follow_logs(
+def run(
     scope: Scope,
-    identity: Identity,
-    services: Sequence[str],
-    index: int | None,
-    printer: Printer,
-    history: Callable[[], Iterable[Line]],
+    service: OneService,
     *,
-    until: str = "",
-) -> None:
-    """``logs -f``: the history, then what comes, until no container of ``services`` is active any more."""
+    detach_keys: Annotated[
+        str, Option("--detach-keys", metavar="KEYS", help="Override the key sequence for detaching")
+    ] = "",
+    index: Index = None,
+    no_stdin: Annotated[bool, Option("--no-stdin", help="Do not attach STDIN")] = False,
+    sig_proxy: Annotated[
+        bool, Option("--sig-proxy", help="Proxy all received signals to the process")
+    ] = True,
+) -> int:
+    """Attach local standard input, output, and error streams to a service's running container"""
+    from compose.cli import containers
+    from compose.engine.follow import Follower, Tail
+    from runtime.process import detach
 
-    def wanted(container: Container) -> bool:
-        chosen = identity.acts_on(container.service, services)
-        return chosen and not container.oneoff and (not index or container.number == index)
-
-    def wanted_log(name: str) -> bool:
-        return name in printer.shown
-
-    directory = scope.places.project_data(identity.name) / "logs"
-    with Follower(directory, wanted=wanted_log) as follower:
-        watch = Watch(scope, identity.name, follower, wanted, services)
-        printer.lines(history())
-        while True:
-            for container in watch.containers:
-                printer.add(container.name, container.shown_as, container.service)
-            lines = follower.lines()
-            printer.lines(line for line in lines if not until or line.time <= until)
-            if until and lines and lines[-1].time > until:
-                break
-            settled = not watch.active
-            patience = RECORD_SECONDS if watch.pending else None
-            if follower.wait(timeout=0 if settled else patience) or watch.pending:
-                for container in watch.endings():
-                    if not until:
-                        printer.lines((*follower.lines(), *follower.last_words(container.name)))
-                        printer.ended(container.name, ending_text(container))
-            elif settled:
-                break
-        if not until:
-            printer.lines(follower.lines())
-        printer.lines(line for name in printer.shown for line in follower.last_words(name))
-
-
-def attached(scope: Scope, loaded: "Loaded", arguments: Mapping[str, Any], wish: Wish) -> int:
-    """``up`` in the foreground. Gives 0 when all ended by themselves, 130 after Ctrl-C."""
-    names = expected(loaded.project, wish)
-    printer = Printer(
-        {name: shown for name, (shown, _) in names.items()},
-        {name: service for name, (_, service) in names.items()},
-        prefix=wish.prefix,
-        colour=wish.colour,
-        times=wish.times,
-        split=True,
-    )
-    directory = scope.places.project_data(loaded.project.name) / "logs"
-    replica = replicas_of(loaded.project, wish.services)
-    with Follower(directory, wanted=lambda name: replica(name) is not None) as follower:
-        return _Stay(scope, loaded, wish, printer, follower).run(arguments)
+    try:
+        keys = detach.keys(detach_keys or detach.DEFAULT)
+    except ValueError as failure:
+        raise UsageError(f"--detach-keys: {failure}", hint="write keys as 'ctrl-p,ctrl-q'") from None
+    scope.require_rights()
+    identity = scope.identity()
+    found = containers.of_project(scope.places, identity.name)
+    if service not in (known := {*identity.known, *(c.service for c in found)}):
+        raise unknown_service(service, known)
+    container = containers.pick(found, service, index)
+    if container.status == "paused":
+        raise UsageError(f"container {container.name} is paused", hint="pycompose unpause")
+    if scope.dry_run:
+        return 0
+    if not container.spec.log:
+        report.warn("the output of this container is not logged: there is nothing to be seen")
+    run_directory = scope.places.project_run(identity.name)
+    with ExitStack() as undo:
+        follower = undo.enter_context(Follower(run_directory, wanted=lambda name: False))
+        follower.watch(Path(container.spec.log or "/").parent, written=True)
+        follower.watch(run_directory / "containers" / container.spec.id)
+        tail = Tail(Path(container.spec.log or "/dev/null"), container.name, at_end=True)
+        undo.callback(tail.close)
+        stay = _Attached(scope, identity.name, container, follower, tail)
+        if sig_proxy:
+            undo.enter_context(_signals_to(stay.pass_on))
+        target = -1 if no_stdin else stay.input(undo)
+        return stay.until_end(target, keys)
 
 
-def expected(project: "Project", wish: Wish) -> dict[str, tuple[str, str]]:
-    """Name shown and service by container name, of the containers that will be attached to. Pure."""
-    found = {}
-    for name in wish.services:
-        service = project.services[name]
-        for number in range(1, wish.replicas.get(name, service.scale) + 1):
-            if service.container_name:
-                found[service.container_name] = (service.container_name, name)
-            else:
-                shown = f"{name}{project.separator}{number}"
-                found[f"{project.name}{project.separator}{shown}"] = (shown, name)
-    return found
-
-
-def replicas_of(project: "Project", services: Sequence[str]) -> Callable[[str], tuple[str, str, str] | None]:
-    """A function from a container's name to what ``Printer.add`` takes, None for others. Pure."""
-    fixed = {project.services[name].container_name: name for name in services}
-    dash = project.separator
-    prefixes = {f"{project.name}{dash}{name}{dash}": name for name in services}
-
-    def find(name: str) -> tuple[str, str, str] | None:
-        if name in fixed:
-            return name, name, fixed[name]
-        head, _, number = name.rpartition(dash)
-        service = prefixes.get(head + dash)
-        return (name, f"{service}{dash}{number}", service) if service and number.isdigit() else None
-
-    return find
-
-
-class _Stay:
-    """One attached ``up`` from its request to its end."""
+class _Attached:
+    """One attached command from its beginning to the end of the container."""
 
     def __init__(
-        self,
-        scope: Scope,
-        loaded: "Loaded",
-        wish: Wish,
-        printer: Printer,
-        follower: Follower,
+        self, scope: Scope, project: str, container: "Container", follower: "Follower", tail: "Tail"
     ) -> None:
         self.scope = scope
-        self.project = loaded.project.name
-        self.wish = wish
-        self.printer = printer
+        self.project = project
+        self.container = container
         self.follower = follower
-        self.replica = replicas_of(loaded.project, wish.services)
-        self.watch = Watch(
-            scope, self.project, follower, lambda c: c.service in wish.awaited and not c.oneoff, wish.awaited
-        )
-        self.shown: Display = Unless("Running", display(scope.progress))
-        self.announced = False
-        self.code = 0
-        self.aborted = False
-        self.interrupts = 0  # those that are dealt with
+        self.tail = tail
+        self._rest = b""
 
-    def run(self, arguments: Mapping[str, Any]) -> int:
-        courier = None
-        try:
-            courier = Courier(self.scope, self.project, "up", arguments)
-            self._follow(courier, self._up)
-        except KeyboardInterrupt:
-            if courier is not None:
-                courier.cancel()
-            return self._interrupted()
-        except BaseException:
-            if courier is not None:
-                courier.cancel()
-            self.shown.close()
-            raise
-        if self.aborted:
-            report.say(report.paint("Aborting on container exit...", report.RED, sys.stderr))
-            try:
-                self._stop()
-            except KeyboardInterrupt:
-                return self._killed()
-        return self.code
+    def input(self, undo: ExitStack) -> int:
+        """Where what is typed goes: the container's terminal, its standard input, or -1 for nowhere."""
+        spec = self.container.spec
+        if spec.tty:
+            from runtime.process import relay
 
-    def _follow(
-        self, courier: Courier, on_event: Callable[[Event], None], *, until_done: bool = False
-    ) -> None:
-        """Print and tell until nothing is active any more, or (``until_done``) the request is answered."""
-        changed = True
+            master = self._master()
+            undo.callback(os.close, master)
+            relay.resize(master)
+            before = signal.signal(signal.SIGWINCH, lambda *_: relay.resize(master))
+            undo.callback(signal.signal, signal.SIGWINCH, before)
+            undo.enter_context(_raw())
+            return master
+        if not spec.stdin_open:
+            return -1
+        pipe = self.scope.places.project_run(self.project) / "containers" / spec.id / "stdin"
+        fd = os.open(pipe, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        undo.callback(os.close, fd)
+        return fd
+
+    def until_end(self, target: int, keys: bytes) -> int:
+        """Copy both ways until the container has ended; its exit code."""
+        from runtime.process.detach import Detach
+
+        typed = Detach(keys if self.container.spec.tty and os.isatty(0) else b"")
         while True:
-            if interrupt.count > self.interrupts:
-                raise KeyboardInterrupt
-            if not courier.done:
-                for event in courier.events():
-                    on_event(event)
-                changed |= courier.done
-            if courier.done:
-                self._announce()
-            if self.announced:
-                self._print_new()
-            if changed or self.watch.pending:
-                self._tell_endings()
-            leaving = courier.done and not until_done and not self.aborted and not self.watch.active
-            if courier.done and (until_done or self.aborted):
-                return
-            if self.aborted and not until_done:
-                courier.cancel()
-                return
-            patience = RECORD_SECONDS if self.watch.pending else None
-            changed = self.follower.wait(
-                *(() if courier.done else (courier.fileno(),)), timeout=0 if leaving else patience
-            )
-            if leaving and not changed:
-                return
+            self._print()
+            code = self._code()
+            if code is not None:
+                self._print()
+                return code
+            self.follower.wait(*((0,) if target >= 0 else ()))
+            if target >= 0 and select.select([0], [], [], 0)[0]:
+                data = os.read(0, CHUNK)
+                passed, left = typed.feed(data)
+                with suppress(OSError):  # nobody in the container reads any more
+                    os.write(target, passed)
+                if left:
+                    raise UsageError("read escape sequence")
+                target = target if data else -1
 
-    def _up(self, event: Event) -> None:
-        """While it comes up: progress until the first start, then only what matters amid the output."""
-        if event.get("event") == "step" and event["kind"] == "container" and event["status"] == "Starting":
-            self._announce()
-        if (
-            not self.announced
-            or event.get("event") in ("warning", "notice")
-            or event.get("status") == "Error"
-        ):
-            show(event, self.shown)
+    def pass_on(self, number: int) -> None:
+        """Send our signal on to the container's process."""
+        from compose.supervisor import client
 
-    def _announce(self) -> None:
-        if self.announced:
-            return
-        self.announced = True
-        self.shown.close()
-        report.tell("Attaching to " + ", ".join(sorted(self.printer.shown.values())))
-        self.shown = Quiet()
+        told = {"ids": [self.container.spec.id], "signal": str(number)}
+        for _ in client.request(self.project, "kill", told, places=self.scope.places):
+            pass
 
-    def _print_new(self) -> None:
-        """Lines of all replicas of the shown services, also of those that came after the announcement."""
-        lines = self.follower.lines()
-        for name in {line.name for line in lines}:
-            self._meet(name)
-        self.printer.lines(lines)
+    def _master(self) -> int:
+        from compose.supervisor import client
 
-    def _meet(self, name: str) -> bool:
-        known = self.replica(name)
-        if known is not None:
-            self.printer.add(*known)
-        return known is not None
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            told = {"id": self.container.spec.id}
+            fds = (theirs.fileno(),)
+            for _ in client.request(self.project, "terminal", told, fds=fds, places=self.scope.places):
+                pass
+            _, found, _, _ = socket.recv_fds(ours, 1, 1)
+        return found[0]
 
-    def _tell_endings(self) -> None:
-        for container in self.watch.endings():
-            end = container.state.exit
-            assert end is not None
-            if self.announced:
-                self._print_new()
-            if self._meet(container.name):
-                self.printer.lines(self.follower.last_words(container.name))
-                self.printer.ended(container.name, ending_text(container))
-            self._judge(container, 255 if end.code is None else end.code)
+    def _print(self) -> None:
+        """Write what the process has written, lines that have no end yet as well."""
+        *records, self._rest = (self._rest + b"".join(self.tail.blocks())).split(b"\n")
+        for record in records:
+            parts = record.split(b" ", 3)
+            if len(parts) == 4:
+                out = sys.stderr.buffer if parts[1] == b"stderr" else sys.stdout.buffer
+                out.write(parts[3] + (b"\n" if parts[2] == b"F" else b""))
+                out.flush()
 
-    def _judge(self, container: Container, code: int) -> None:
-        wish = self.wish
-        if container.status == "restarting" or not wish.abort:
-            return
-        if not self.aborted and (wish.abort == "any" or code):
-            self.aborted = True
-            if not wish.code_from:
-                self.code = code
-        if container.service == wish.code_from and container.number == 1:
-            self.code = code
+    def _code(self) -> int | None:
+        """How the container has ended, None as long as it has not."""
+        from compose.cli import containers
 
-    def _stop(self) -> None:
-        self.interrupts = interrupt.count
-        courier = Courier(
-            self.scope,
-            self.project,
-            "stop",
-            {"services": sorted(self.wish.stopped), "timeout": self.wish.timeout},
-        )
-        live = self.scope.progress in ("auto", "tty")  # the lines of services would run through live ones
-        shown = display("plain" if live else self.scope.progress)
-        try:
-            self._follow(courier, lambda event: show(event, shown), until_done=True)
-        except BaseException:
-            courier.cancel()
-            raise
-        finally:
-            shown.close()
-        self._tell_endings()
-
-    def _interrupted(self) -> int:
-        self.announced = True
-        self.shown.close()
-        report.say("Gracefully Stopping... press Ctrl+C again to force")
-        try:
-            self._stop()
-        except KeyboardInterrupt:
-            return self._killed()
-        return INTERRUPTED
-
-    def _killed(self) -> int:
-        report.say("Killing...")
-        perform(
-            self.scope, self.project, "kill", {"services": sorted(self.wish.stopped), "signal": "SIGKILL"}
-        )
-        self._tell_endings()
-        return INTERRUPTED
+        now = [
+            c
+            for c in containers.of_project(self.scope.places, self.project)
+            if c.spec.id == self.container.spec.id
+        ]
+        if not now:
+            return 0
+        end = now[0].state.exit
+        if now[0].running or end is None:
+            return None
+        return 255 if end.code is None else end.code
 
 
-def ending_text(container: Container) -> str:
-    """ "exited with code 137 (memory limit of 64 MiB reached)", with "(restarting)" when it will be. Pure."""
-    end = container.state.exit
-    assert end is not None
-    text = f"exited with code {'unknown' if end.code is None else end.code}"
-    if end.reason:
-        text += f" ({end.reason})"
-    elif end.oom:
-        text += " (out of memory)"
-    return text + " (restarting)" if container.status == "restarting" else text
+@contextmanager
+def _signals_to(pass_on: Callable[[int], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, lambda n, _frame: pass_on(n)) for number in _PASSED_ON}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _raw() -> Iterator[None]:
+    """This terminal in raw mode; nothing when standard input is none."""
+    if not os.isatty(0):
+        yield
+        return
+    before = termios.tcgetattr(0)
+    tty.setraw(0, termios.TCSANOW)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)

@@ -49,7 +49,7 @@ def run(
     if not follow:
         printer.lines(logs.read(directory, found, tail=count, since=begin, until=end))
         return 0
-    from compose.cli.attach import follow_logs
+    from compose.cli.attached import follow_logs
 
     follow_logs(scope, identity, services, index, printer, lambda: logs.read(
         directory, found, tail=count, since=begin, until=end

@@ -102,7 +102,7 @@ def run(
     arguments |= {"wait": wait, "wait_timeout": wait_timeout}
     if detach or wait or no_start:
         return in_background(scope, loaded, arguments)
-    from compose.cli.attach import Wish, attached
+    from compose.cli.attached import Wish, attached
 
     order = arguments["order"]
     shown = attach or (order if attach_dependencies or not services else services)

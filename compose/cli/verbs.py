@@ -11,6 +11,7 @@ from compose.cli.options import DryRun, Parameter, parameters
 
 # in the order of help
 VERBS = (
+    "attach",
     "build",
     "builder",
     "commit",

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import os
 import signal
+import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -302,6 +303,14 @@ async def leave(call: Call) -> dict[str, Any]:
     return {}
 
 
+async def terminal(call: Call) -> dict[str, Any]:
+    """Hand over the master of a container's terminal; arguments: id. A socket that takes it comes along."""
+    master = call.machine.runtime.terminal(str(call.arguments["id"]))
+    with socket.socket(fileno=os.dup(call.fds[0])) as channel:
+        socket.send_fds(channel, [b"m"], [master])
+    return {}
+
+
 async def events(call: Call) -> dict[str, Any]:
     """Stream what happens to containers until the command goes or nothing runs any more."""
     with call.listening():
@@ -347,5 +356,6 @@ VERBS: dict[str, Verb] = {
     "heal": faulty.heal,
     "fault": faulty.fault,
     "leave": leave,
+    "terminal": terminal,
     "events": events,
 }

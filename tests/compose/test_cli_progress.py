@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from compose.cli.attach import Wish, ending_text, expected
+from compose.cli.attached import Wish, ending_text, expected
 from compose.cli.containers import Container
 from compose.cli.progress import Json, Live, Plain, Quiet, Unless, display, images, show
 from compose.model.project import Project

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from compose.cli.attach import replicas_of
+from compose.cli.attached import replicas_of
 from compose.cli.endings import Watch
 from compose.cli.scope import Scope
 from compose.cli.up import awaited

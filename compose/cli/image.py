@@ -47,6 +47,16 @@ def run(
     raise UsageError(f"unknown command: image {action}", hint="one of " + ", ".join(ACTIONS))
 
 
+def prune_dangling(scope: Scope) -> None:
+    """Remove images that lost their name to a newer build and that no container has."""
+    from compose.cli.prune_filters import wish
+    from compose.engine.inventory import used_images
+    from runtime.image import garbage
+    from runtime.image.store import Store
+
+    garbage.prune(Store(scope.places.images), wish((), all=False), used_images(scope.places))
+
+
 def prune(scope: Scope, *, all: bool, filters: Texts, force: bool) -> int:
     """Remove images that no container has; ask before, where there is somebody to ask."""
     from compose.cli import humane

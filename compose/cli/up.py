@@ -44,6 +44,7 @@ QuietBuild = Annotated[bool, Option("--quiet-build", help="Suppress the build ou
 RenewAnonVolumes = Annotated[
     bool, Option("-V", "--renew-anon-volumes", help="Recreate anonymous volumes, empty")
 ]
+Watch = Annotated[bool, Option("-w", "--watch", help="Watch files, and refresh or rebuild what uses them")]
 Timestamps = Annotated[bool, Option("--timestamps", help="Show timestamps")]
 Wait = Annotated[bool, Option("--wait", help="Wait until all is running or healthy. Implies -d")]
 WaitTimeout = Annotated[int | None, Option("--wait-timeout", metavar="INT", help="Seconds to wait for that")]
@@ -80,6 +81,7 @@ def run(
     timestamps: Timestamps = False,
     wait: Wait = False,
     wait_timeout: WaitTimeout = None,
+    watch: Watch = False,
     yes: Yes = False,
 ) -> int:
     """Create and start containers"""
@@ -118,7 +120,12 @@ def run(
         abort="any" if aborting else "failure" if abort_on_container_failure else "",
         code_from=exit_code_from,
     )  # fmt: skip
-    return attached(scope, loaded, arguments, wish)
+    if not watch:
+        return attached(scope, loaded, arguments, wish)
+    from compose.cli.watch import beside
+
+    with beside(scope, loaded, services):
+        return attached(scope, loaded, arguments, wish)
 
 
 def awaited(
@@ -141,6 +148,7 @@ INCOMPATIBLE: tuple[tuple[Texts, Texts], ...] = (
     (("attach",), ("attach_dependencies",)),
     (("detach", "wait", "no_start"), (*ABORTING, "attach", "attach_dependencies")),
     (("no_start",), ("wait",)),
+    (("watch",), ("detach", "wait", "no_start")),
 )
 
 

@@ -57,6 +57,7 @@ VERBS = (
     "version",
     "volumes",
     "wait",
+    "watch",
 )
 ALIASES = {"convert": "config"}
 

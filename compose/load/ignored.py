@@ -45,7 +45,6 @@ WHY: dict[str, str] = {
     "services.*.deploy.restart_policy.window": "ten seconds of running count as success",
     "services.*.deploy.rollback_config": _SWARM,
     "services.*.deploy.update_config": _SWARM,
-    "services.*.develop.watch": "files are not watched",
     "services.*.gpus": _UP + "GPU requests are not handled",
     "services.*.isolation": _UP + _WINDOWS,
     "services.*.models": _UP + "there is no model runner here",

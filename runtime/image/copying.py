@@ -18,6 +18,7 @@ from runtime.image.layer import member
 from runtime.inside import receive
 from runtime.inside.paths import INSIDE, enter, exists, name_of
 from runtime.inside.receive import Owner as Owner
+from runtime.inside.remove import remove_tree
 from runtime.inside.walk import walk
 from runtime.kernel.mounts import Resolve
 from schemas.frozen import replace
@@ -91,6 +92,19 @@ def destination(root: int, path: str, name: str, *, of_directory: bool, content:
     if not is_directory(root, parent or "/"):
         raise RuntimeFailure(f"no such directory: '{parent}'", hint="make it first", exit_code=1)
     return parent or "/", last
+
+
+def remove(root: int, path: str) -> None:
+    """Take ``path`` away, whatever it is; nothing when it is not there. Its last part is not followed."""
+    parent, _, name = path.rstrip("/").rpartition("/")
+    try:
+        above = enter(root, parent or "/", os.O_PATH | os.O_DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        remove_tree(above, name)
+    finally:
+        os.close(above)
 
 
 def unpack(root: int, directory: str, chunks: Iterable[bytes], owner: Owner) -> None:

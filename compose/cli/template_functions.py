@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from compose.cli.harmless import in_json, marked
+from compose.cli.harmless import in_json
 
 
 def truth(value: Any) -> bool:
@@ -93,7 +93,7 @@ def labels(row: Mapping[str, Any]) -> dict[str, str]:
 
 def label(row: Mapping[str, Any], key: str) -> str:
     """``.Label "name"``."""
-    return marked(labels(row).get(key, ""))
+    return labels(row).get(key, "")
 
 
 def all_of(*values: Any) -> Any:

@@ -8,7 +8,7 @@ Source: Compose Specification; the rules of docker compose 2.40.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -21,7 +21,7 @@ _SOURCES = ("image", "build", "provider", "extends")
 _NAMESPACES = ("network_mode", "ipc", "pid", "uts", "cgroup")
 
 
-def check(tree: Map, disabled: Collection[str], problems: Problems) -> None:
+def check(tree: Map, disabled: Mapping[str, Sequence[str]], problems: Problems) -> None:
     """Note every inconsistency of the project in ``problems``, but for what follows from those there."""
     for name in tree.get("services") or ():
         _Service(tree, name, disabled, problems).check()
@@ -47,7 +47,9 @@ def _container_names(tree: Map, problems: Problems) -> None:
 
 
 class _Service:
-    def __init__(self, tree: Map, name: str, disabled: Collection[str], problems: Problems) -> None:
+    def __init__(
+        self, tree: Map, name: str, disabled: Mapping[str, Sequence[str]], problems: Problems
+    ) -> None:
         self._tree = tree
         self._name = name
         self._service = tree["services"][name]
@@ -117,7 +119,8 @@ class _Service:
             if name in self._tree["services"] or self._problems.spoils("services", name):
                 continue
             if name in self._disabled:
-                hint = f"activate one of its profiles, or name '{name}' on the command line"
+                profiles = ", ".join(self._disabled[name])
+                hint = f"activate a profile of it ({profiles}), or name '{name}' on the command line"
                 self._fail(f"depends on service '{name}', whose profiles are not active", *how, hint=hint)
             else:
                 known = [*self._tree["services"], *self._disabled]

@@ -78,7 +78,7 @@ def model(request: files.LoadRequest, reader: files.Reader) -> tuple[dict[str, A
     base = Base(source.directory, environment.get("HOME") or str(Path("~").expanduser()))
     merge_env_files(active, environment, reader, request.cwd, notes, base)
     if "consistency" not in request.omit:
-        check(tree, disabled, problems)
+        check(tree, {name: services[name].get("profiles") or () for name in disabled}, problems)
     _required(scope, source, request, problems)
     if problems.errors:
         _circle(active, problems)

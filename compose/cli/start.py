@@ -34,7 +34,7 @@ def run(
         return plans.show(
             teardown.start(loaded.project, order, plans.observed(scope, loaded.project.name, services))
         )
-    if wait or any(not c.running for c in there):
+    if wait or any(not c.running or c.status == "paused" for c in there):
         ask(
             scope,
             "start",

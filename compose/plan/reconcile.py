@@ -299,8 +299,10 @@ class _Reconciler:
             self._start(
                 service, container.name, container.number, "dependency replaced", (stop,), container.id
             )
-        elif container.status in ("running", "paused") or self.options.no_start:
+        elif container.status == "running" or self.options.no_start:
             self.kept.append(container.name)
+        elif container.status == "paused":
+            raise cannot_start(container)
         else:
             self._start(service, container.name, container.number, f"is {container.status}", (), container.id)
 
@@ -354,6 +356,14 @@ def changed_volumes(
         if own and volume.key in used and not volume.external and made[CONFIG_HASH] != volume_hash(volume):
             found.append(volume.name)
     return found
+
+
+def cannot_start(paused: Container) -> ComposeError:
+    """The error for a container that is frozen: it has to be thawed first."""
+    return ComposeError(
+        f"cannot start a paused container, try unpause instead: {paused.name}",
+        hint=f"pycompose unpause {paused.service}",
+    )
 
 
 def waits_of(service: Service, project: Project) -> tuple[Wait, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from compose.model.project import Project
 from compose.plan.observed import ALIVE, NETWORK, PROJECT, VOLUME, Container, Observed
-from compose.plan.reconcile import shared_namespaces, waits_of
+from compose.plan.reconcile import cannot_start, shared_namespaces, waits_of
 from compose.plan.steps import Builder, Kind, Plan, Step
 from schemas.frozen import dataclass
 
@@ -59,8 +59,11 @@ def stop(containers: Sequence[Container], timeout: float | None) -> Plan:
 
 
 def start(project: Project, order: Sequence[str], containers: Sequence[Container]) -> Plan:
-    """Start what does not run, when its dependencies are ready."""
+    """Start what does not run, when its dependencies are ready. Raises ComposeError for a paused one."""
     out = Builder()
+    for container in containers:
+        if container.status == "paused":
+            raise cannot_start(container)
     _start_all(out, project, order, [c for c in containers if c.status in ("created", "exited")], {})
     return Plan(steps=tuple(out.steps))
 

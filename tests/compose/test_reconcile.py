@@ -13,7 +13,7 @@ from compose.model.service import Condition, Dependency, NetworkAttachment, Serv
 from compose.plan.fingerprint import network_hash, service_hash
 from compose.plan.observed import CONFIG_HASH, DEPENDS_ON, NETWORK, PROJECT, VOLUME, Container, Observed
 from compose.plan.reconcile import UpOptions, changed_volumes, reconcile
-from compose.plan.teardown import DownOptions, down, remove, restart, stop
+from compose.plan.teardown import DownOptions, down, remove, restart, start, stop
 
 NETWORKS = {"default": Network(key="default", name="shop_default")}
 
@@ -272,3 +272,15 @@ def test_all_resources_and_the_separator_of_names() -> None:
         "1. volume shop_data missing",
         "2. create shop_web_1 missing (after 1)",
     ]
+
+
+def test_a_paused_container_cannot_be_started() -> None:
+    p = project(service("web"))
+    there = seen(p, running(p, "web", status="paused"))
+    with pytest.raises(ComposeError, match=r"try unpause instead: shop-web-1"):
+        reconcile(p, ["web"], there)
+    with pytest.raises(ComposeError, match="try unpause"):
+        start(p, ["web"], there.containers)
+    assert reconcile(p, ["web"], there, UpOptions(no_start=True)).kept == ("shop-web-1",)
+    forced = lines(reconcile(p, ["web"], there, UpOptions(force_recreate=True)))
+    assert forced[0] == "1. stop shop-web-1 forced"

@@ -16,7 +16,7 @@ from compose.errors import FileInvalid, Where
 from compose.load.interpolate import BadSyntax, Plain, substitute
 
 _KEY = re.compile(r"[ \t]*(?:export[ \t]+)?([^\s=:#'\"][^\s=:]*)[ \t]*(?:([=:])[ \t]*)?")
-_COMMENT = re.compile(r"\s+#.*")
+_COMMENT = re.compile(r" #.*")  # a tab begins none
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 
 

@@ -11,6 +11,7 @@ from compose.load.dotenv import parse, raw
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("TAB=v\t# no comment\nBLANK=v # comment\n", {"TAB": "v\t# no comment", "BLANK": "v"}),
         ("A=1", {"A": "1"}),
         ("export A=1", {"A": "1"}),
         ("A = spaced  # comment", {"A": "spaced"}),

@@ -2,13 +2,11 @@
 
 from typing import Annotated
 
-from compose import __version__
+from compose import LIKE, __version__
 from compose.cli import report
 from compose.cli.options import Option
 from compose.cli.scope import Scope
 from compose.cli.table import as_json
-
-LIKE = "2.40.3"  # of docker compose
 
 
 def comparable() -> str:

@@ -148,7 +148,8 @@ def _launch(machine: ProjectMachine, base: Service, told: dict[str, Any]) -> Lau
     launch = machine.translated(service, 1, {})
     name = told.get("name") or machine.project.separator.join((machine.name, base.name, "run", slug))
     check_name(name)
-    labels = {**launch.spec.labels, **(told.get("labels") or {}), label.ONEOFF: "True"}
+    labels = {**launch.spec.labels, **(told.get("labels") or {}), label.ONEOFF: "True", label.SLUG: slug}
+    del labels[label.NUMBER]
     passed = not told.get("detach")
     spec = dataclasses.replace(
         launch.spec,

@@ -23,6 +23,7 @@ WORKING_DIR = "com.docker.compose.project.working_dir"
 CONFIG_FILES = "com.docker.compose.project.config_files"
 ENVIRONMENT_FILE = "com.docker.compose.project.environment_file"
 VERSION = "com.docker.compose.version"
+SLUG = "com.docker.compose.slug"
 NETWORK = "com.docker.compose.network"
 VOLUME = "com.docker.compose.volume"
 ALIVE = ("running", "paused", "restarting")  # what has to be stopped before it can be removed

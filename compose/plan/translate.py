@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
+from compose import LIKE
 from compose.errors import ComposeError
 from compose.load.units import size
 from compose.model.project import Project
@@ -306,6 +307,7 @@ def _labels(project: Project, service: Service, number: int, image: ImageFacts) 
         label.DEPENDS_ON: ",".join(depends),
         label.WORKING_DIR: project.working_dir,
         label.CONFIG_FILES: ",".join(project.files),
+        label.VERSION: LIKE,
         **({label.ENVIRONMENT_FILE: ",".join(project.env_files)} if project.env_files else {}),
     }
 

@@ -76,6 +76,7 @@ ALLOWED = {
     ("rootfs/overlay.py", "_mount_stack", "os.open"): "layers of the store, and our own directories",
     ("rootfs/overlay.py", "_mount", "mount"): STAGING,
     ("rootfs/overlay.py", "_known", ".iterdir"): "/sys of the host",
+    ("process/entry.py", "_child", ".read_text"): "/proc of the host",
     ("process/entry.py", "_filter", ".read_bytes"): OURS,
     ("process/entry.py", "fork_into", "open"): "a pipe",
     ("process/identity.py", "oom_score", ".write_text"): "/proc of the host, before its root is left",

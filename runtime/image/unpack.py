@@ -118,6 +118,8 @@ class Unpacker:
         elif entry.type == tar.HARDLINK:
             self._make_link(parent, name, entry)
         elif entry.type == tar.SYMLINK:
+            if not entry.link:
+                raise InvalidImage(f"the layer has the symbolic link {os.fsdecode(name)!r} without a target")
             os.symlink(entry.link, name, dir_fd=parent)
             self._dress_at(parent, name, entry)
         else:

@@ -16,7 +16,6 @@ from typing import Any
 
 from compose.model.places import Places
 from compose.plan.observed import IMAGE, PROJECT
-from runtime.inside.walk import usage
 from schemas.frozen import dataclass
 
 
@@ -33,6 +32,8 @@ class Kept:
 
     def size(self) -> int:
         """Bytes that its writable layer takes on disk."""
+        from runtime.inside.walk import usage  # brings ctypes, which most commands do without
+
         return usage(self.place / "upper")
 
 
@@ -81,6 +82,7 @@ class Disk:
 def volumes(places: Places) -> list[Disk]:
     """Every volume with its size; that of a bound directory of the host does not count."""
     from runtime import volume
+    from runtime.inside.walk import usage
 
     users = _users(places)
     return [

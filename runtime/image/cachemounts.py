@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from runtime.inside.walk import usage
 from schemas.frozen import dataclass
 
 
@@ -49,6 +48,8 @@ def _used(home: Path) -> float:
 
 def every(root: Path) -> list[CacheMount]:
     """The caches below ``root``, the store's ``cache``. Remembers sizes there, if it may write."""
+    from runtime.inside.walk import usage  # brings ctypes, which most commands do without
+
     known, found, fresh = _read(root), [], {}
     for home in _homes(root):
         with suppress(FileNotFoundError):

@@ -23,7 +23,6 @@ from runtime.image.cachemounts import CacheMount
 from runtime.image.errors import ImageInUse
 from runtime.image.manifest import Image, read_config
 from runtime.image.reference import parse
-from runtime.inside import remove as tree
 from schemas.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -221,7 +220,9 @@ def _sweep_lock(path: Path) -> None:
 def delete(path: Path) -> None:
     """rm -rf that does not follow links; overlayfs leaves work directories of mode 0, which root can
     enter."""
-    tree.delete(path)
+    from runtime.inside import remove  # brings ctypes, which most commands do without
+
+    remove.delete(path)
 
 
 # --- the build cache

@@ -14,9 +14,10 @@ from compose.cli.prune_filters import moment, wish
 from compose.errors import UsageError
 from runtime.errors import ImageError
 from runtime.image import budget, garbage
-from runtime.image.cachemounts import every, note_use, usage
+from runtime.image.cachemounts import every, note_use
 from runtime.image.garbage import Wish
 from runtime.image.manifest import Image, ImageConfig, heritage
+from runtime.inside.walk import usage
 
 NOW = 1_700_000_000.0
 

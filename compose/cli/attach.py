@@ -8,8 +8,6 @@ import select
 import signal
 import socket
 import sys
-import termios
-import tty
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -100,7 +98,7 @@ class _Attached:
             relay.resize(master)
             before = signal.signal(signal.SIGWINCH, lambda *_: relay.resize(master))
             undo.callback(signal.signal, signal.SIGWINCH, before)
-            undo.enter_context(_raw())
+            undo.enter_context(relay.raw())
             return master
         if not spec.stdin_open:
             return -1
@@ -185,17 +183,3 @@ def _signals_to(pass_on: Callable[[int], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _raw() -> Iterator[None]:
-    """This terminal in raw mode; nothing when standard input is none."""
-    if not os.isatty(0):
-        yield
-        return
-    before = termios.tcgetattr(0)
-    tty.setraw(0, termios.TCSANOW)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, before)

@@ -300,7 +300,8 @@ class Scope:
         if not is_name(name):  # files that somebody names are meant
             raise failure
         if not isinstance(failure, UsageError):
-            self._warn([f"the files of project '{name}' cannot be used, its records are: {failure.message}"])
+            why = f"pycompose cannot use the files of project '{name}' and uses its records"
+            self._warn([f"{why}: {failure.message}"])
         return name
 
     def variables(self) -> Mapping[str, str]:

@@ -187,7 +187,7 @@ def terminal(master: int, other: int, ended: Callable[[], bool], wanted: bytes =
     resize(master)
     before = signal.signal(signal.SIGWINCH, lambda *_: resize(master))
     try:
-        with _raw():
+        with raw():
             return _join(master, other, ended, Detach(wanted))
     finally:
         signal.signal(signal.SIGWINCH, before)
@@ -238,7 +238,7 @@ def resize(master: int) -> None:
 
 
 @contextlib.contextmanager
-def _raw() -> Iterator[None]:
+def raw() -> Iterator[None]:
     """The terminal of this process in raw mode; nothing when standard input is none."""
     if not os.isatty(0):
         yield

@@ -39,7 +39,7 @@ def test_a_missing_env_file_or_a_variable_that_names_it_is_enough_to_stop(stack:
     stack("stop", "web")
     stack.edit("    env_file", "    env_fil")
     told = stack("down").stderr
-    assert f"the files of project '{stack.name}' cannot be used" in told
+    assert f"cannot use the files of project '{stack.name}' and uses its records" in told
     assert stack("ps", "-aq").stdout == ""
 
 
